@@ -1,0 +1,69 @@
+# Everything starts from a fresh machine with Python 3.11 or newer:
+#   make run     the broker on tcp://127.0.0.1:5570, its data in ./msgqueue-data
+#   make test    the whole test suite
+# A stamp in .venv remembers what is installed, so a second call starts at once.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+ROUNDS ?= 20
+MINUTES ?= 60
+
+.PHONY: help run test check format bench bench-backlog chaos soak clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+	@echo "also: check format bench bench-backlog chaos soak clean"
+
+# An environment that someone else made is taken as it is.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+
+$(VENV)/.installed-run: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli,dev]'
+	@touch $@ $(VENV)/.installed-run
+
+$(VENV)/.installed-bench: pyproject.toml | $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+run: $(VENV)/.installed-run
+	$(BIN)/python -m broker $(ARGS)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/tidy
+	$(BIN)/python -m pytest --ignore=tests/tidy $(ARGS)
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m bench $(ARGS)
+
+bench-backlog: $(VENV)/.installed-bench
+	$(BIN)/python -m bench backlog $(ARGS)
+
+chaos: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.chaos kill9 --rounds $(ROUNDS) $(ARGS)
+
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.chaos kill9 --minutes $(MINUTES) $(ARGS)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

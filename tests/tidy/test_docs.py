@@ -1,0 +1,52 @@
+"""The documents agree with the code and with one another."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import broker
+from broker import errors
+from tests.tidy.imports import FLOORS
+from tests.tidy.source import ROOT
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)[^)]*\)")
+#: Errors at and above this number concern one process and never travel.
+WIRE_CODE_END = 400
+
+
+def title(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=title)
+def test_every_link_to_a_file_leads_to_one(document: Path) -> None:
+    links: list[str] = LINK.findall(document.read_text("utf-8"))
+    broken = [link for link in links if not (document.parent / link).exists()]
+    assert broken == []
+
+
+def test_the_protocol_lists_every_error_that_travels() -> None:
+    text = (ROOT / "docs/protocol.md").read_text("utf-8")
+    told = {(int(code), name) for code, name in re.findall(r"\| (\d{3}) \| (\w+) ", text)}
+    raised = {(code, kind.name) for code, kind in errors.BY_CODE.items() if code < WIRE_CODE_END}
+    assert told == raised
+
+
+def test_the_architecture_lists_every_floor_and_the_tree_has_each() -> None:
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    for _, package in FLOORS:
+        path = ROOT / package.replace(".", "/")
+        assert path.is_dir() or path.with_suffix(".py").is_file(), package
+        assert f"`{package}`" in text, package
+
+
+def test_the_changelog_tells_of_this_version() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        version = tomllib.load(file)["project"]["version"]
+    assert version == broker.__version__
+    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")

@@ -1,0 +1,123 @@
+"""Checkers of one queue's history: nothing lost, invented or doubled; what is done stays done.
+
+Each takes the events in the order of their instants and gives a verdict.  None of them knows
+how the broker works: they know what it promised.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from tests.checkers.history import Event, Kind
+from tests.checkers.verdict import Verdict
+
+
+def check_total_queue(events: Sequence[Event]) -> Verdict:
+    """What was confirmed is delivered, once it is drained; what was never put, or was refused,
+    is not; and no message holds two positions, however often its put was sent.
+
+    ``recovered`` counts puts with no answer that were delivered all the same, and
+    ``redelivered`` those that came more than once at their one position: both are allowed.
+    Raises ValueError when the queue was not drained after the last put: then nothing can be
+    said about loss.
+    """
+    _require_drained(events)
+    put = set(_ids(events, Kind.PUT))
+    confirmed = set(_ids(events, Kind.CONFIRMED))
+    refused = set(_ids(events, Kind.REFUSED))
+    positions: dict[str, list[int]] = defaultdict(list)
+    for message, position in _positions(events):
+        positions[message].append(position)
+    doubled = {message: set(found) for message, found in positions.items() if len(set(found)) > 1}
+    lost = confirmed - positions.keys()
+    unexpected = positions.keys() - put
+    risen = refused & positions.keys()
+    return Verdict(
+        "total queue",
+        (
+            *(f"lost: {message} was confirmed and never delivered" for message in sorted(lost)),
+            *(f"unexpected: {message} was never put" for message in sorted(unexpected)),
+            *(f"unexpected: {message} was refused, yet delivered" for message in sorted(risen)),
+            *(f"doubled: {m} at positions {sorted(found)}" for m, found in sorted(doubled.items())),
+        ),
+        {
+            "put": len(put),
+            "confirmed": len(confirmed),
+            "refused": len(refused),
+            "delivered": len(positions),
+            "recovered": len((put - confirmed - refused) & positions.keys()),
+            "redelivered": sum(len(found) > 1 for found in positions.values()),
+            "lost": len(lost),
+            "unexpected": len(unexpected) + len(risen),
+            "doubled": len(doubled),
+        },
+    )
+
+
+def check_acked_stays_gone(events: Iterable[Event]) -> Verdict:
+    """A message whose acknowledgement was confirmed is never seen again."""
+    acked_at: dict[str, int] = {}
+    breaches: list[str] = []
+    for event in events:
+        if event.kind is Kind.ACKED:
+            for message in event.ids:
+                acked_at.setdefault(message, event.at_ns)
+        elif event.kind is Kind.DELIVERED:
+            breaches += [
+                f"came back: {message} to {event.actor},"
+                f" {(event.at_ns - acked_at[message]) / 1e6:.1f} ms after its acknowledgement"
+                for message in event.ids
+                if message in acked_at
+            ]
+    return Verdict("acked stays gone", tuple(breaches), {"acked": len(acked_at)})
+
+
+def check_attempts(events: Iterable[Event], attempts_max: int) -> Verdict:
+    """No delivery tells of as many failed attempts as the queue allows: the message is dead
+    before that."""
+    breaches: list[str] = []
+    highest = 0
+    for event in events:
+        for message, attempts in zip(event.ids, event.attempts, strict=False):
+            highest = max(highest, attempts)
+            if attempts >= attempts_max:
+                breaches.append(f"{message} delivered after {attempts} of {attempts_max} attempts")
+    return Verdict("attempts", tuple(breaches), {"highest": highest})
+
+
+def check_producer_order(events: Sequence[Event]) -> Verdict:
+    """The messages of one producer have ascending positions in the order of its puts."""
+    position_of = dict(_positions(events))
+    last: dict[str, tuple[int, str]] = {}
+    breaches: list[str] = []
+    compared = 0
+    for event in events:
+        for message in event.ids if event.kind is Kind.PUT else ():
+            position = position_of.get(message)
+            if position is None:
+                continue
+            before, earlier = last.get(event.actor, (-1, ""))
+            if position <= before:
+                breaches.append(
+                    f"{event.actor}: {message} at {position} after {earlier} at {before}"
+                )
+            last[event.actor] = (position, message)
+            compared += 1
+    return Verdict("producer order", tuple(breaches), {"compared": compared})
+
+
+def _require_drained(events: Sequence[Event]) -> None:
+    last_put = max((event.at_ns for event in events if event.kind is Kind.PUT), default=0)
+    if not any(event.kind is Kind.DRAINED and event.at_ns >= last_put for event in events):
+        raise ValueError("the queue was not drained after the last put: loss cannot be judged")
+
+
+def _ids(events: Iterable[Event], kind: Kind) -> Iterator[str]:
+    return (message for event in events if event.kind is kind for message in event.ids)
+
+
+def _positions(events: Iterable[Event]) -> Iterator[tuple[str, int]]:
+    for event in events:
+        if event.kind is Kind.DELIVERED:
+            yield from zip(event.ids, event.positions, strict=True)

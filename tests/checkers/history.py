@@ -1,0 +1,105 @@
+"""A history: what clients of a queue did and saw, as JSON lines that any process can append.
+
+Instants are of a clock that all processes of one machine share and nobody sets.  An event
+is written after what it tells has happened, except ``put``, which is written before: an
+unanswered put may have happened.  A message is known by the id that its producer gave.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
+
+
+class Kind(StrEnum):
+    #: About to be put.
+    PUT = "put"
+    #: The broker said that they are on disk.
+    CONFIRMED = "confirmed"
+    #: The broker said that they will never appear.
+    REFUSED = "refused"
+    DELIVERED = "delivered"
+    #: The broker said that their removal is on disk.
+    ACKED = "acked"
+    #: Everything was taken out, and the queue is empty.
+    DRAINED = "drained"
+    #: The broker was killed; the broker answers again.
+    KILLED = "killed"
+    STARTED = "started"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """``positions`` and ``attempts`` stand beside ``ids`` in a delivery, and are else empty."""
+
+    at_ns: int
+    kind: Kind
+    actor: str
+    ids: tuple[str, ...] = ()
+    positions: tuple[int, ...] = ()
+    attempts: tuple[int, ...] = ()
+
+    def to_line(self) -> str:
+        fields = {name: value for name, value in asdict(self).items() if value != ()}
+        return json.dumps(fields, separators=(",", ":"))
+
+    @classmethod
+    def from_line(cls, line: str) -> Event:
+        fields = json.loads(line)
+        lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+        return cls(**{**fields, **lists, "kind": Kind(fields["kind"])})
+
+
+class Recorder:
+    """Appends one process's events to its own file, each line whole before the call returns.
+
+    What was written survives SIGKILL of the writer, since the kernel has it.
+    """
+
+    def __init__(self, path: Path, actor: str) -> None:
+        self._actor = actor
+        self._file: TextIO = path.open("a", encoding="utf-8", buffering=1)
+
+    def record(
+        self,
+        kind: Kind,
+        ids: Sequence[str] = (),
+        positions: Sequence[int] = (),
+        attempts: Sequence[int] = (),
+    ) -> None:
+        now = time.monotonic_ns()
+        event = Event(now, kind, self._actor, tuple(ids), tuple(positions), tuple(attempts))
+        self._file.write(event.to_line() + "\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read_history(paths: Iterable[Path]) -> list[Event]:
+    """The events of all files in the order of their instants."""
+    events = [event for path in paths for event in _read_file(path)]
+    return sorted(events, key=lambda event: event.at_ns)
+
+
+def _read_file(path: Path) -> Iterator[Event]:
+    """Leaves out a last line that has no end: its writer was killed while it wrote."""
+    for line in path.read_text("utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):
+            yield Event.from_line(line)

@@ -55,35 +55,54 @@ def check_total_queue(events: Sequence[Event]) -> Verdict:
     )
 
 
-def check_acked_stays_gone(events: Iterable[Event]) -> Verdict:
-    """A message whose acknowledgement was confirmed is never seen again."""
-    acked_at: dict[str, int] = {}
-    breaches: list[str] = []
+def check_acked_stays_gone(events: Sequence[Event]) -> Verdict:
+    """A message whose acknowledgement was confirmed is never delivered after that.
+
+    When a delivery is noted says little: it may have waited in the consumer.  The reign in
+    which it was made says enough.  A broker takes no acknowledgement of an older reign once
+    it has delivered the message in its own; so a delivery of a later reign than the
+    acknowledged one was made after the acknowledgement, and so was one of the same reign
+    that is noted after it.
+    """
+    acked: dict[str, Event] = {}
     for event in events:
         if event.kind is Kind.ACKED:
             for message in event.ids:
-                acked_at.setdefault(message, event.at_ns)
-        elif event.kind is Kind.DELIVERED:
-            breaches += [
-                f"came back: {message} to {event.actor},"
-                f" {(event.at_ns - acked_at[message]) / 1e6:.1f} ms after its acknowledgement"
-                for message in event.ids
-                if message in acked_at
-            ]
-    return Verdict("acked stays gone", tuple(breaches), {"acked": len(acked_at)})
+                acked.setdefault(message, event)
+    breaches = [
+        f"came back: {message}, acknowledged in reign {end.epoch}, to {event.actor}"
+        f" in reign {event.epoch}, {(event.at_ns - end.at_ns) / 1e6:.1f} ms later"
+        for event in events
+        if event.kind is Kind.DELIVERED
+        for message in event.ids
+        if (end := acked.get(message)) is not None
+        and (event.epoch, event.at_ns) > (end.epoch, end.at_ns)
+    ]
+    return Verdict("acked stays gone", tuple(breaches), {"acked": len(acked)})
 
 
-def check_attempts(events: Iterable[Event], attempts_max: int) -> Verdict:
-    """No delivery tells of as many failed attempts as the queue allows: the message is dead
-    before that."""
+def check_attempts(events: Sequence[Event], attempts_max: int | None = None) -> Verdict:
+    """A return that was confirmed is counted ever after; and where the queue has a limit, no
+    delivery tells of as many failed attempts as that."""
+    failed: dict[str, tuple[int, int, int]] = {}
     breaches: list[str] = []
     highest = 0
     for event in events:
         for message, attempts in zip(event.ids, event.attempts, strict=False):
+            if event.kind is Kind.NACKED:
+                noted = (attempts + 1, event.epoch, event.at_ns)
+                failed[message] = max(failed.get(message, noted), noted)
+    for event in events:
+        if event.kind is not Kind.DELIVERED:
+            continue
+        for message, attempts in zip(event.ids, event.attempts, strict=True):
             highest = max(highest, attempts)
-            if attempts >= attempts_max:
+            told, epoch, at_ns = failed.get(message, (0, 0, 0))
+            if attempts < told and (event.epoch, event.at_ns) > (epoch, at_ns):
+                breaches.append(f"{message} tells {attempts} attempts, {told} were confirmed")
+            if attempts_max is not None and attempts >= attempts_max:
                 breaches.append(f"{message} delivered after {attempts} of {attempts_max} attempts")
-    return Verdict("attempts", tuple(breaches), {"highest": highest})
+    return Verdict("attempts", tuple(breaches), {"returned": len(failed), "highest": highest})
 
 
 def check_producer_order(events: Sequence[Event]) -> Verdict:

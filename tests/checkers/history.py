@@ -27,6 +27,8 @@ class Kind(StrEnum):
     DELIVERED = "delivered"
     #: The broker said that their removal is on disk.
     ACKED = "acked"
+    #: The broker said that their return is on disk; ``attempts`` are those of the delivery.
+    NACKED = "nacked"
     #: Everything was taken out, and the queue is empty.
     DRAINED = "drained"
     #: The broker was killed; the broker answers again.
@@ -36,7 +38,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """``positions`` and ``attempts`` stand beside ``ids`` in a delivery, and are else empty."""
+    """``positions`` and ``attempts`` stand beside ``ids`` in deliveries and settles, or are empty.
+
+    ``epoch`` is the reign of the broker that made the delivery, or the one that was
+    acknowledged; every start of the broker is a new reign.
+    """
 
     at_ns: int
     kind: Kind
@@ -44,6 +50,7 @@ class Event:
     ids: tuple[str, ...] = ()
     positions: tuple[int, ...] = ()
     attempts: tuple[int, ...] = ()
+    epoch: int = 0
 
     def to_line(self) -> str:
         fields = {name: value for name, value in asdict(self).items() if value != ()}
@@ -72,9 +79,10 @@ class Recorder:
         ids: Sequence[str] = (),
         positions: Sequence[int] = (),
         attempts: Sequence[int] = (),
+        epoch: int = 0,
     ) -> None:
         now = time.monotonic_ns()
-        event = Event(now, kind, self._actor, tuple(ids), tuple(positions), tuple(attempts))
+        event = Event(now, kind, self._actor, tuple(ids), tuple(positions), tuple(attempts), epoch)
         self._file.write(event.to_line() + "\n")
 
     def close(self) -> None:

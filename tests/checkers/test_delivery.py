@@ -24,10 +24,16 @@ class Story:
         self.events: list[Event] = []
 
     def tell(
-        self, kind: Kind, *ids: str, at: Sequence[int] = (), attempts: int = 0, actor: str = "a"
+        self,
+        kind: Kind,
+        *ids: str,
+        at: Sequence[int] = (),
+        attempts: int = 0,
+        actor: str = "a",
+        epoch: int = 1,
     ) -> Story:
         tried = (attempts,) * len(at)
-        self.events.append(Event(len(self.events), kind, actor, ids, tuple(at), tried))
+        self.events.append(Event(len(self.events), kind, actor, ids, tuple(at), tried, epoch))
         return self
 
     def put(self, *ids: str, actor: str = "a") -> Story:
@@ -36,11 +42,11 @@ class Story:
     def confirmed(self, *ids: str) -> Story:
         return self.tell(Kind.CONFIRMED, *ids)
 
-    def delivered(self, *ids: str, at: Sequence[int], attempts: int = 0) -> Story:
-        return self.tell(Kind.DELIVERED, *ids, at=at, attempts=attempts)
+    def delivered(self, *ids: str, at: Sequence[int], attempts: int = 0, epoch: int = 1) -> Story:
+        return self.tell(Kind.DELIVERED, *ids, at=at, attempts=attempts, epoch=epoch)
 
-    def acked(self, *ids: str) -> Story:
-        return self.tell(Kind.ACKED, *ids)
+    def acked(self, *ids: str, epoch: int = 1) -> Story:
+        return self.tell(Kind.ACKED, *ids, epoch=epoch)
 
     def drained(self) -> list[Event]:
         return self.tell(Kind.DRAINED).events
@@ -109,10 +115,27 @@ def test_a_message_may_come_often_before_its_ack_is_confirmed() -> None:
     assert check_acked_stays_gone(story.events).valid
 
 
+def test_a_delivery_of_a_later_reign_comes_back_whenever_it_was_noted() -> None:
+    story = Story().delivered("x", at=[0], epoch=2).delivered("x", at=[0]).acked("x")
+    assert not check_acked_stays_gone(story.events).valid
+
+
+def test_a_delivery_of_an_older_reign_may_be_noted_late() -> None:
+    story = Story().delivered("x", at=[0], epoch=2).acked("x", epoch=2)
+    assert check_acked_stays_gone(story.delivered("x", at=[0], epoch=1).events).valid
+
+
 @pytest.mark.parametrize(("attempts", "valid"), [(0, True), (3, True), (4, False)])
 def test_attempts_stay_below_the_limit(attempts: int, valid: bool) -> None:
     story = Story().delivered("x", at=[0], attempts=attempts)
     assert check_attempts(story.events, 4).valid is valid
+
+
+def test_a_confirmed_return_is_counted_in_every_later_delivery() -> None:
+    story = Story().delivered("x", at=[0]).tell(Kind.NACKED, "x", at=[0])
+    assert check_attempts(story.delivered("x", at=[0], attempts=1).events).valid
+    verdict = check_attempts(story.delivered("x", at=[0], attempts=0, epoch=2).events)
+    assert verdict.breaches == ("x tells 0 attempts, 1 were confirmed",)
 
 
 def test_the_order_of_one_producer_is_the_order_of_positions() -> None:

@@ -8,7 +8,7 @@ from tests.checkers.history import Event, Kind, Recorder, read_history
 
 
 def test_an_event_reads_back_as_it_was_written() -> None:
-    event = Event(17, Kind.DELIVERED, "consumer-1", ("a", "b"), (4, 5), (0, 2))
+    event = Event(17, Kind.DELIVERED, "consumer-1", ("a", "b"), (4, 5), (0, 2), 3)
     assert Event.from_line(event.to_line()) == event
     bare = Event(18, Kind.KILLED, "chaos")
     assert Event.from_line(bare.to_line()) == bare

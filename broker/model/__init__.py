@@ -1,0 +1,1 @@
+"""Values: commands, replies, settings, stored batches, log entries."""

@@ -1,0 +1,148 @@
+"""The commands a client sends, valid from birth: ``protocol/commands.py`` makes them from frames.
+
+A range is ``(first, count, attempts)``.  Times and leases are in milliseconds; a field that
+the client left out is None where the queue's settings decide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+#: (first position, number of positions, attempts told by the delivery)
+Range = tuple[int, int, int]
+
+
+@dataclass(slots=True, kw_only=True)
+class Command:
+    #: Repeated by the reply; None asks for no positive answer.
+    req: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Hello(Command):
+    client: str
+    timeout_ms: int
+    resume: bytes | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Ping(Command):
+    pass
+
+
+@dataclass(slots=True, kw_only=True)
+class Bye(Command):
+    pass
+
+
+@dataclass(slots=True, kw_only=True)
+class Declare(Command):
+    queue: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class Put(Command):
+    queue: str
+    count: int
+    producer: bytes | None = None
+    seq: int | None = None
+    priority: int
+    ttl_ms: int | None = None
+    content_type: str | None = None
+    type: str | None = None
+    columns: bytes = b""
+    batch: bytes = b""
+
+
+@dataclass(slots=True, kw_only=True)
+class Get(Command):
+    queue: str
+    max: int
+    timeout_ms: int
+    bytes_max: int
+    lease_ms: int | None = None
+    auto_ack: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Consume(Command):
+    queue: str
+    consumer: int
+    credit: int
+    credit_bytes: int
+    lease_ms: int | None = None
+    auto_ack: bool = False
+    concurrency: int = 1
+
+
+@dataclass(slots=True, kw_only=True)
+class Credit(Command):
+    consumer: int
+    messages: int = 0
+    bytes: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Cancel(Command):
+    consumer: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Settle(Command):
+    """What ``ack``, ``nack`` and ``reject`` have in common."""
+
+    queue: str
+    tag: bytes
+    ranges: list[Range]
+    consumer: int | None = None
+    credit: int = 0
+    credit_bytes: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Ack(Settle):
+    pass
+
+
+@dataclass(slots=True, kw_only=True)
+class Nack(Settle):
+    delay_ms: int | None = None
+    charge: bool = True
+
+
+@dataclass(slots=True, kw_only=True)
+class Reject(Settle):
+    pass
+
+
+@dataclass(slots=True, kw_only=True)
+class Extend(Command):
+    queue: str
+    tag: bytes
+    ranges: list[Range]
+    lease_ms: int | None = None
+    consumer: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Stats(Command):
+    queue: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Queues(Command):
+    after: str = ""
+    max: int = 1_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Purge(Command):
+    queue: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Delete(Command):
+    queue: str
+    if_empty: bool = True

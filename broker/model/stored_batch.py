@@ -1,0 +1,69 @@
+"""A batch as a queue keeps it: the bytes of the put, and what holds for all of its messages."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class StoredBatch:
+    """Positions ``first`` to ``first + count - 1`` of one lane; immutable but for the cache.
+
+    ``properties`` is the packed map {content_type, type} or b"" for none; ``columns`` the
+    columns frame or b""; ``batch`` the batch frame.  ``expires_at`` is 0 for never.
+    """
+
+    __slots__ = (
+        "batch",
+        "columns",
+        "count",
+        "expires_at",
+        "first",
+        "lane",
+        "offsets",
+        "properties",
+        "put_at",
+        "size",
+    )
+
+    def __init__(
+        self,
+        lane: int,
+        first: int,
+        count: int,
+        put_at: int,
+        expires_at: int,
+        properties: bytes,
+        columns: bytes,
+        batch: bytes,
+    ) -> None:
+        self.lane = lane
+        self.first = first
+        self.count = count
+        self.put_at = put_at
+        self.expires_at = expires_at
+        self.properties = properties
+        self.columns = columns
+        self.batch = batch
+        #: Bytes that count against a queue's and a consumer's limits.
+        self.size = len(batch) + len(columns)
+        #: Where each element begins; found when the batch is first cut.
+        self.offsets: list[int] | None = None
+
+    @property
+    def end(self) -> int:
+        return self.first + self.count
+
+    def bytes_between(self, first: int, count: int) -> int:
+        """The share of ``size`` that falls on a part; shares of disjoint parts add up exactly."""
+        low = first - self.first
+        if low == 0 and count == self.count:
+            return self.size
+        return self.size * (low + count) // self.count - self.size * low // self.count
+
+
+class Extent(NamedTuple):
+    """The positions of one stored batch, without its bytes."""
+
+    lane: int
+    first: int
+    length: int

@@ -1,0 +1,263 @@
+"""Frames to commands: one table row a command, one check a field.
+
+Law: whatever the frames hold, ``decode_command`` gives a valid command or raises Malformed;
+no other exception leaves this file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
+
+import msgpack
+
+from broker import limits
+from broker.errors import (
+    BadField,
+    CountMismatch,
+    MsgQueueError,
+    NotAnEnvelope,
+    ProtocolError,
+    TooLarge,
+    UnknownCommand,
+    UnknownVersion,
+)
+from broker.model import commands as model
+from broker.protocol import fields as check
+from broker.protocol.batches import batch_count, require_well_formed
+
+VERSION = 1
+
+
+class Malformed(Exception):
+    """Frames that are not a valid command, with what could still be read of them."""
+
+    def __init__(self, error: MsgQueueError, header: dict[str, Any]) -> None:
+        super().__init__(error.text)
+        self.error = error
+        req = header.get("req")
+        self.req: int | None = req if req.__class__ is int else None
+        self.header = header
+
+
+@dataclass(slots=True, frozen=True)
+class Schema:
+    make: type[model.Command]
+    checks: dict[str, check.Check]
+    #: Values for fields that the client left out and the model gives no default for.
+    defaults: dict[str, Any]
+
+    def required(self) -> set[str]:
+        return {
+            f.name
+            for f in fields(self.make)
+            if f.default is MISSING and f.default_factory is MISSING and f.name not in self.defaults
+        }
+
+
+_POSITIVE = check.integer(0, check.INTEGER_MAX)
+_PRODUCER = check.binary(1, limits.PRODUCER_BYTES_MAX)
+_LEASE = check.integer(limits.LEASE_MIN, limits.LEASE_MAX)
+_TAG = check.binary(1, 255)
+_LABEL = check.text(limits.CONTENT_TYPE_BYTES_MAX)
+_CREDIT = check.clamped(0, limits.CREDIT_MAX)
+_CREDIT_BYTES = check.clamped(0, limits.CREDIT_BYTES_MAX)
+_SETTLE: dict[str, check.Check] = {
+    "queue": check.name,
+    "tag": _TAG,
+    "ranges": check.ranges,
+    "consumer": _POSITIVE,
+    "credit": _CREDIT,
+    "credit_bytes": _CREDIT_BYTES,
+}
+
+SCHEMAS: dict[str, Schema] = {
+    "hello": Schema(
+        model.Hello,
+        {
+            "client": check.text(limits.NAME_BYTES_MAX),
+            "timeout_ms": check.integer(limits.SESSION_TIMEOUT_MIN, limits.SESSION_TIMEOUT_MAX),
+            "resume": check.binary(1, 64),
+        },
+        {"timeout_ms": limits.SESSION_TIMEOUT_DEFAULT},
+    ),
+    "ping": Schema(model.Ping, {}, {}),
+    "bye": Schema(model.Bye, {}, {}),
+    "declare": Schema(model.Declare, {"queue": check.name, "settings": check.mapping}, {}),
+    "put": Schema(
+        model.Put,
+        {
+            "queue": check.name,
+            "count": check.integer(1, limits.BATCH_COUNT_MAX),
+            "producer": _PRODUCER,
+            "seq": _POSITIVE,
+            "priority": check.integer(0, limits.PRIORITY_MAX),
+            "ttl_ms": check.integer(1, limits.TTL_MAX),
+            "content_type": _LABEL,
+            "type": _LABEL,
+        },
+        {"priority": limits.PRIORITY_DEFAULT},
+    ),
+    "get": Schema(
+        model.Get,
+        {
+            "queue": check.name,
+            "max": check.integer(1, limits.GET_COUNT_MAX),
+            "timeout_ms": check.clamped(0, limits.GET_TIMEOUT_MAX),
+            "bytes_max": check.clamped(1, limits.CREDIT_BYTES_MAX),
+            "lease_ms": _LEASE,
+            "auto_ack": check.boolean,
+        },
+        {"timeout_ms": 0, "bytes_max": limits.CREDIT_BYTES_DEFAULT},
+    ),
+    "consume": Schema(
+        model.Consume,
+        {
+            "queue": check.name,
+            "consumer": _POSITIVE,
+            "credit": _CREDIT,
+            "credit_bytes": _CREDIT_BYTES,
+            "lease_ms": _LEASE,
+            "auto_ack": check.boolean,
+            "concurrency": check.integer(1, limits.CREDIT_MAX),
+        },
+        {"credit": limits.CREDIT_DEFAULT, "credit_bytes": limits.CREDIT_BYTES_DEFAULT},
+    ),
+    "credit": Schema(
+        model.Credit,
+        {"consumer": _POSITIVE, "messages": _CREDIT, "bytes": _CREDIT_BYTES},
+        {},
+    ),
+    "cancel": Schema(model.Cancel, {"consumer": _POSITIVE}, {}),
+    "ack": Schema(model.Ack, _SETTLE, {}),
+    "nack": Schema(
+        model.Nack,
+        {
+            **_SETTLE,
+            "delay_ms": check.integer(0, limits.DELAY_MAX),
+            "charge": check.boolean,
+        },
+        {},
+    ),
+    "reject": Schema(model.Reject, _SETTLE, {}),
+    "extend": Schema(
+        model.Extend,
+        {
+            "queue": check.name,
+            "tag": _TAG,
+            "ranges": check.ranges,
+            "lease_ms": _LEASE,
+            "consumer": _POSITIVE,
+        },
+        {},
+    ),
+    "stats": Schema(model.Stats, {"queue": check.name}, {}),
+    "queues": Schema(
+        model.Queues,
+        {"after": check.text(limits.NAME_BYTES_MAX), "max": check.integer(1, 1_000)},
+        {},
+    ),
+    "purge": Schema(model.Purge, {"queue": check.name}, {}),
+    "delete": Schema(model.Delete, {"queue": check.name, "if_empty": check.boolean}, {}),
+}
+_REQUIRED = {name: schema.required() for name, schema in SCHEMAS.items()}
+
+
+def decode_command(frames: list[bytes]) -> model.Command:
+    """The command in ``frames``; raises Malformed with the named error."""
+    header: dict[str, Any] = {}
+    try:
+        header = _decode_header(frames)
+        return _decode_fields(header, frames)
+    except (ProtocolError, MsgQueueError) as error:
+        raise Malformed(error, header) from None
+
+
+def _decode_header(frames: list[bytes]) -> dict[str, Any]:
+    if len(frames) > limits.FRAMES_MAX:
+        raise TooLarge(f"a command has at most {limits.FRAMES_MAX} frames")
+    if len(frames[0]) > limits.HEADER_BYTES_MAX:
+        raise TooLarge(f"a header has at most {limits.HEADER_BYTES_MAX} bytes")
+    try:
+        header = msgpack.unpackb(
+            frames[0], max_map_len=256, max_array_len=limits.RANGES_MAX * 2, max_ext_len=0
+        )
+    except Exception as error:
+        # msgpack raises eight kinds of exception on bad input; all say the same to us.
+        raise NotAnEnvelope(f"the header is not msgpack: {type(error).__name__}") from None
+    if not isinstance(header, dict):
+        raise NotAnEnvelope("the header is not a map")
+    return header
+
+
+def _decode_fields(header: dict[str, Any], frames: list[bytes]) -> model.Command:
+    if "v" not in header or "cmd" not in header:
+        raise NotAnEnvelope("the header has no 'v' or no 'cmd'")
+    if header["v"] != VERSION or header["v"].__class__ is not int:
+        raise UnknownVersion(f"this broker speaks version {VERSION}")
+    name = header["cmd"]
+    schema = SCHEMAS.get(name) if isinstance(name, str) else None
+    if schema is None:
+        raise UnknownCommand(f"no command is called {str(name)[:80]!r}")
+    values = dict(schema.defaults)
+    checks = schema.checks
+    for field, value in header.items():
+        if field in checks:
+            values[field] = _checked(field, checks[field], value)
+        elif field == "req":
+            values[field] = _checked(field, _POSITIVE, value)
+        elif field != "v" and field != "cmd":
+            raise BadField(f"{name} has no field {str(field)[:80]!r}")
+    missing = _REQUIRED[name] - values.keys()
+    if missing:
+        raise BadField(f"{name} needs {', '.join(sorted(missing))}")
+    if name == "put":
+        _take_batch(values, frames)
+    elif len(frames) != 1:
+        raise NotAnEnvelope(f"{name} has one frame")
+    return schema.make(**values)
+
+
+def _checked(field: str, field_check: check.Check, value: Any) -> Any:
+    try:
+        return field_check(value)
+    except MsgQueueError as error:
+        raise type(error)(f"{field}: {error.text}") from None
+
+
+def _take_batch(values: dict[str, Any], frames: list[bytes]) -> None:
+    if len(frames) < 2:
+        raise NotAnEnvelope("put needs a batch frame")
+    if ("seq" in values) != ("producer" in values):
+        raise BadField("producer and seq go together")
+    batch = frames[-1]
+    count = values["count"]
+    if count > 1 and len(batch) > limits.BATCH_BYTES_MAX:
+        raise TooLarge(f"a batch of several messages has at most {limits.BATCH_BYTES_MAX} bytes")
+    if len(batch) > limits.FRAME_BYTES_MAX:
+        raise TooLarge(f"a message has at most {limits.MESSAGE_BYTES_MAX} bytes")
+    found = batch_count(batch)
+    if found != count:
+        raise CountMismatch(f"the header says {count} messages, the array {found}")
+    require_well_formed(batch)
+    if len(frames) == 3:
+        if len(frames[1]) > limits.COLUMNS_BYTES_MAX:
+            raise TooLarge(f"columns have at most {limits.COLUMNS_BYTES_MAX} bytes")
+        require_columns(frames[1], count)
+        values["columns"] = frames[1]
+    values["batch"] = batch
+
+
+def require_columns(frame: bytes, count: int) -> None:
+    """A map from text to arrays of ``count`` values; what they mean is the queue's matter."""
+    try:
+        columns = msgpack.unpackb(frame, max_ext_len=0, max_map_len=16)
+    except Exception as error:
+        raise NotAnEnvelope(f"the columns are not msgpack: {type(error).__name__}") from None
+    if not isinstance(columns, dict):
+        raise NotAnEnvelope("the columns are not a map")
+    for column, values in columns.items():
+        if not isinstance(column, str) or not isinstance(values, list):
+            raise BadField("columns map text to arrays")
+        if len(values) != count:
+            raise CountMismatch(f"column {column[:80]!r} has {len(values)} values, not {count}")

@@ -1,0 +1,152 @@
+"""What each committed entry does, one function an entry, found in a table.
+
+``fold`` changes the ledgers alone: restart and replicas use it.  ``apply_committed`` also moves the
+primary's volatile side and sends the answers that waited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from broker.cluster.slot_log import Proposed
+from broker.core.ledger import Ledger
+from broker.core.machine import SlotMachine
+from broker.core.portion import Portion
+from broker.model import entries
+from broker.model.replies import Reply
+from broker.model.settings import QueueSettings
+
+
+def fold(machine: SlotMachine, proposed: Proposed) -> list[Reply]:
+    """The durable effect of one entry; gives replies of repeats that waited for it."""
+    waiting = _FOLDS[type(proposed.entry)](machine, proposed.entry, proposed)
+    return waiting or []
+
+
+def apply_committed(machine: SlotMachine) -> None:
+    """Carries out every entry that is committed and not yet applied."""
+    log = machine.log
+    while (proposed := log.next_committed()) is not None:
+        waiting = fold(machine, proposed)
+        step = _SERVES.get(type(proposed.entry))
+        if step is not None:
+            step(machine, proposed.entry, proposed)
+        answers = machine.answers.pop(proposed.lsn, None)
+        if answers:
+            machine.replies += answers
+        machine.replies += waiting
+
+
+def _fold_epoch(machine: SlotMachine, entry: entries.EpochStart, at: Proposed) -> None:
+    machine.epoch_starts.append((entry.epoch, at.lsn))
+
+
+def _fold_declared(machine: SlotMachine, entry: entries.QueueDeclared, at: Proposed) -> None:
+    if entry.number not in machine.queues:
+        settings = QueueSettings.from_map(entry.settings)
+        machine.add_queue(Ledger(entry.number, entry.uuid, entry.name, settings))
+    machine.unborn.discard(entry.number)
+
+
+def _fold_deleted(machine: SlotMachine, entry: entries.QueueDeleted, at: Proposed) -> None:
+    queue = machine.queues[entry.number]
+    machine.drop_queue(queue)
+    machine.producers.forget_queue(entry.number)
+    machine.disk_effects.append(entry)
+
+
+def _fold_put(machine: SlotMachine, entry: entries.BatchPut, at: Proposed) -> list[Reply]:
+    machine.queues[entry.number].ledger.apply_put(entry)
+    waiting: list[Reply] = []
+    for producer, sequence in entry.sources:
+        waiting += machine.producers.apply((producer, entry.number), sequence, at.now)
+    return waiting
+
+
+def _fold_settled(machine: SlotMachine, entry: entries.Settled, at: Proposed) -> None:
+    machine.queues[entry.number].ledger.apply_settled(entry)
+
+
+def _fold_returned(machine: SlotMachine, entry: entries.Returned, at: Proposed) -> None:
+    machine.queues[entry.number].ledger.apply_returned(entry)
+
+
+def _fold_purged(machine: SlotMachine, entry: entries.Purged, at: Proposed) -> None:
+    machine.queues[entry.number].ledger.apply_purged(entry)
+
+
+def _fold_expiry(machine: SlotMachine, entry: entries.ExpirySwept, at: Proposed) -> None:
+    machine.disk_effects.append(entry)
+
+
+def _fold_trimmed(machine: SlotMachine, entry: entries.Trimmed, at: Proposed) -> None:
+    for sweep in entry.sweeps:
+        queue = machine.queues.get(sweep.number)
+        if queue is not None:
+            queue.ledger.apply_sweep(sweep)
+    machine.disk_effects.append(entry)
+
+
+def _fold_producers(machine: SlotMachine, entry: entries.ProducersExpired, at: Proposed) -> None:
+    machine.producers.expire(entry.keys)
+
+
+def _serve_put(machine: SlotMachine, entry: entries.BatchPut, proposed: Proposed) -> None:
+    queue = machine.queues[entry.number]
+    body = entry.body
+    queue.proposed_messages -= body.count
+    queue.proposed_bytes -= body.size
+    queue.committed(body)
+    if body.expires_at:
+        machine.expect_expiry(body.expires_at)
+    if queue.hungry:
+        machine.wake(queue)
+
+
+def _serve_settled(machine: SlotMachine, entry: entries.Settled, proposed: Proposed) -> None:
+    queue = machine.queues.get(entry.number)
+    if queue is not None:
+        queue.leaving -= sum(count for _, count in entry.ranges)
+
+
+def _serve_returned(machine: SlotMachine, entry: entries.Returned, proposed: Proposed) -> None:
+    queue = machine.queues.get(entry.number)
+    if queue is None:
+        return
+    for extent, first, count, attempts in entry.parts:
+        queue.leaving -= count
+        portion = Portion(extent, first, count, 0, 0, attempts)
+        queue.give_back(portion, entry.not_before)
+    if entry.not_before:
+        machine.wake_at(queue, entry.not_before)
+    machine.wake(queue)
+
+
+def _serve_purged(machine: SlotMachine, entry: entries.Purged, proposed: Proposed) -> None:
+    queue = machine.queues.get(entry.number)
+    if queue is not None:
+        queue.leaving -= sum(messages for messages, _ in entry.totals.values())
+        queue.purging -= 1
+        queue.forget_purged(entry.up_to)
+        machine.wake(queue)
+
+
+_FOLDS: dict[type[entries.Entry], Callable[[SlotMachine, Any, Proposed], list[Reply] | None]] = {
+    entries.EpochStart: _fold_epoch,
+    entries.QueueDeclared: _fold_declared,
+    entries.QueueDeleted: _fold_deleted,
+    entries.BatchPut: _fold_put,
+    entries.Settled: _fold_settled,
+    entries.Returned: _fold_returned,
+    entries.Purged: _fold_purged,
+    entries.ExpirySwept: _fold_expiry,
+    entries.Trimmed: _fold_trimmed,
+    entries.ProducersExpired: _fold_producers,
+}
+_SERVES: dict[type[entries.Entry], Callable[[SlotMachine, Any, Proposed], None]] = {
+    entries.BatchPut: _serve_put,
+    entries.Settled: _serve_settled,
+    entries.Returned: _serve_returned,
+    entries.Purged: _serve_purged,
+}

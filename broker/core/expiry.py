@@ -1,0 +1,68 @@
+"""Time to live: what waits too long is removed, wherever in its queue it stands.
+
+The slot's expiry index has a row a batch.  Due rows are looked at in order; the removal and the
+end of the rows are entries.  A message in flight does not expire under its consumer: its row comes
+again later.
+"""
+
+from __future__ import annotations
+
+from broker import limits
+from broker.core.bodies import ExpiryRow
+from broker.core.claims import claim
+from broker.core.machine import SlotMachine
+from broker.core.queue import Queue
+from broker.core.settle_handlers import settle
+from broker.model.commands import Range
+from broker.model.entries import ExpirySwept, SettleReason
+
+_ROWS_PER_TURN = 1_000
+
+
+def expire(machine: SlotMachine) -> None:
+    """Removes what is due, a bounded number of rows a turn."""
+    if machine.expiry_at is None or machine.expiry_at > machine.now:
+        return
+    rows = machine.bodies.expiring(machine.expiry_seen, _ROWS_PER_TURN)
+    due = [row for row in rows if row.expires_at <= machine.now]
+    later = [again for row in due if (again := _expire_row(machine, row)) is not None]
+    if due:
+        machine.expiry_seen = due[-1]
+        machine.propose(ExpirySwept(due[-1], list(later)))
+    if len(due) < len(rows):
+        machine.expiry_at = rows[len(due)].expires_at
+    elif len(rows) == _ROWS_PER_TURN:
+        machine.expiry_at = machine.now
+    else:
+        machine.expiry_at = None
+    for row in later:
+        machine.expect_expiry(row.expires_at)
+
+
+def _expire_row(machine: SlotMachine, row: ExpiryRow) -> ExpiryRow | None:
+    """Settles the row's waiting messages; a row to look at again when some are in flight."""
+    queue = machine.queues.get(row.number)
+    if queue is None or queue.deleted or queue.purging:
+        return None
+    waiting = _waiting_ranges(queue, row)
+    parts, _ = claim(queue, machine.bodies, waiting)
+    if parts:
+        queue.counters.expired += settle(machine, queue, parts, SettleReason.EXPIRED)
+    if queue.leases.ranges.overlapping(row.first, row.length):
+        return row._replace(expires_at=machine.now + limits.LEASE_DEFAULT)
+    return None
+
+
+def _waiting_ranges(queue: Queue, row: ExpiryRow) -> list[Range]:
+    """The row's live messages, each with the attempts that it has."""
+    ranges: list[Range] = []
+    for first, count in queue.ledger.settled.live_ranges(row.first, row.length):
+        low = first
+        for start, size, value in queue.ledger.attempted.overlapping(first, count):
+            if start > low:
+                ranges.append((low, start - low, 0))
+            ranges.append((start, size, value.attempts))
+            low = start + size
+        if low < first + count:
+            ranges.append((low, first + count - low, 0))
+    return ranges

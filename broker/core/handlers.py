@@ -1,0 +1,42 @@
+"""The table of commands that concern one queue: command -> handler(machine, session, command)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from broker.core.machine import SlotMachine
+from broker.core.put_handlers import handle_put
+from broker.core.queue_handlers import (
+    handle_declare,
+    handle_delete,
+    handle_purge,
+    handle_stats,
+)
+from broker.core.session import Session
+from broker.core.settle_handlers import handle_ack, handle_extend, handle_nack, handle_reject
+from broker.core.take_handlers import (
+    handle_cancel,
+    handle_consume,
+    handle_credit,
+    handle_get,
+)
+from broker.model import commands
+
+Handler = Callable[[SlotMachine, Session, Any], None]
+
+HANDLERS: dict[type[commands.Command], Handler] = {
+    commands.Put: handle_put,
+    commands.Get: handle_get,
+    commands.Consume: handle_consume,
+    commands.Credit: handle_credit,
+    commands.Cancel: handle_cancel,
+    commands.Ack: handle_ack,
+    commands.Nack: handle_nack,
+    commands.Reject: handle_reject,
+    commands.Extend: handle_extend,
+    commands.Declare: handle_declare,
+    commands.Stats: handle_stats,
+    commands.Purge: handle_purge,
+    commands.Delete: handle_delete,
+}

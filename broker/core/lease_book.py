@@ -1,0 +1,101 @@
+"""What is in flight in one queue: ranges of positions, each under a lease.
+
+Volatile by design: a delivery is no log entry, and a new epoch begins with an empty book.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from broker.core.portion import Portion
+from broker.core.range_map import RangeMap
+from broker.core.session import Session
+from broker.model.commands import Range
+
+
+class Lease:
+    """One delivery's right to a portion, until ``ends_at``."""
+
+    __slots__ = ("consumer", "ends_at", "order", "portion", "session")
+
+    def __init__(
+        self, portion: Portion, session: Session, consumer: int | None, ends_at: int, order: int
+    ) -> None:
+        self.portion = portion
+        self.session = session
+        self.consumer = consumer
+        self.ends_at = ends_at
+        #: Rises with each delivery of the queue: the oldest is what a consumer works on.
+        self.order = order
+
+
+#: (first, count, lease): a part of a lease
+LeasedPart = tuple[int, int, Lease]
+
+
+class LeaseBook:
+    __slots__ = ("ranges",)
+
+    def __init__(self) -> None:
+        self.ranges: RangeMap[Lease] = RangeMap()
+
+    @property
+    def messages(self) -> int:
+        return self.ranges.positions
+
+    def add(self, lease: Lease) -> None:
+        self.ranges.add(lease.portion.first, lease.portion.count, lease)
+
+    def take(self, session: Session, asked: list[Range]) -> tuple[list[LeasedPart], list[Range]]:
+        """Ends the leases that ``session`` holds in the ranges: (taken parts, what is not held)."""
+        taken: list[LeasedPart] = []
+        lost: list[Range] = []
+        for first, count, attempts in asked:
+            for part in self.held(session, first, count, attempts, lost):
+                self.ranges.take(part[0], part[1])
+                taken.append(part)
+        return taken, lost
+
+    def held(
+        self, session: Session, first: int, count: int, attempts: int, lost: list[Range]
+    ) -> list[LeasedPart]:
+        """The parts of a range under a lease of ``session``; the rest is added to ``lost``."""
+        found = self.ranges.find(first)
+        if found is not None and found[0] == count and _matches(found[1], session, attempts):
+            return [(first, count, found[1])]
+        parts = [
+            part
+            for part in self.ranges.overlapping(first, count)
+            if _matches(part[2], session, attempts)
+        ]
+        lost.extend(_gaps(first, count, attempts, parts))
+        return parts
+
+    def take_ended(self, now: int) -> list[LeasedPart]:
+        return self._take_where(lambda lease: lease.ends_at <= now)
+
+    def take_of_session(self, session: Session) -> list[LeasedPart]:
+        return self._take_where(lambda lease: lease.session is session)
+
+    def _take_where(self, wanted: Callable[[Lease], bool]) -> list[LeasedPart]:
+        parts = [part for part in self.ranges if wanted(part[2])]
+        for first, count, _ in parts:
+            self.ranges.take(first, count)
+        return parts
+
+    def next_end(self) -> int | None:
+        return min((lease.ends_at for _, _, lease in self.ranges), default=None)
+
+
+def _matches(lease: Lease, session: Session, attempts: int) -> bool:
+    return lease.session is session and lease.portion.attempts == attempts
+
+
+def _gaps(first: int, count: int, attempts: int, parts: list[LeasedPart]) -> list[Range]:
+    gaps: list[Range] = []
+    low = first
+    for start, size, _ in [*parts, (first + count, 0, None)]:
+        if start > low:
+            gaps.append((low, start - low, attempts))
+        low = start + size
+    return gaps

@@ -1,0 +1,162 @@
+"""One slot's pure broker: its queues and producers, what was proposed, and what commits bring.
+
+Handlers decide and propose, ``applying`` carries out what is committed, ``turns`` hands messages
+on.  Replies gather in ``replies``; whoever drives the machine takes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+
+from broker import limits
+from broker.cluster.slot_log import SlotLog
+from broker.core.bodies import Bodies, ExpiryRow
+from broker.core.ledger import Ledger
+from broker.core.producers import Producers
+from broker.core.queue import Queue
+from broker.core.sweeping import SweepMarks
+from broker.core.tags import encode_tag
+from broker.errors import LimitReached, QueueNotFound
+from broker.model.entries import Entry, ExpirySwept, QueueDeclared, QueueDeleted, Trimmed
+from broker.model.replies import Reply
+from broker.model.settings import QueueSettings
+
+
+class SlotMachine:
+    def __init__(
+        self,
+        slot: int,
+        log: SlotLog,
+        bodies: Bodies,
+        draw: Callable[[int], bytes],
+        *,
+        auto_declare: bool = True,
+        log_kept_bytes: int = limits.LOG_KEPT_BYTES_ALONE,
+    ) -> None:
+        self.slot = slot
+        self.log = log
+        self.bodies = bodies
+        #: Gives that many random bytes.
+        self.draw = draw
+        self.auto_declare = auto_declare
+        self.queues: dict[int, Queue] = {}
+        self.names: dict[str, Queue] = {}
+        self.uuids: dict[bytes, Queue] = {}
+        self.next_queue_number = 1
+        #: Queues whose declaration is proposed and not yet committed.
+        self.unborn: set[int] = set()
+        #: (epoch, lsn of its first entry), ascending
+        self.epoch_starts: list[tuple[int, int]] = []
+        self.producers = Producers()
+        self.marks = SweepMarks(log_kept_bytes)
+        #: Why puts are refused for now; None when they are not.
+        self.alarm: str | None = None
+        self.replies: list[Reply] = []
+        #: Replies that leave when the entry of that lsn is committed.
+        self.answers: dict[int, list[Reply]] = {}
+        #: Queues that may have something to hand on; a dict for its order.
+        self.awake: dict[int, Queue] = {}
+        #: Queues with an open put in this turn.
+        self.opened: list[Queue] = []
+        #: Deliveries that met a record which fails its checks.
+        self.unreadable = 0
+        #: heap of (instant, queue number)
+        self.wakes: list[tuple[int, int]] = []
+        #: When the next row of the expiry index is due; None when it is not known to have any.
+        self.expiry_at: int | None = None
+        #: Rows of the expiry index up to this one were looked at; their removal is proposed.
+        self.expiry_seen: ExpiryRow | None = None
+        #: Applied entries whose effect on the disk is still to be written, in order.
+        self.disk_effects: list[Trimmed | ExpirySwept | QueueDeleted] = []
+
+    @property
+    def now(self) -> int:
+        return self.log.now
+
+    def propose(self, entry: Entry, *answers: Reply) -> int:
+        """Appends to the log; ``answers`` leave when it is committed."""
+        lsn = self.log.propose(entry)
+        number = getattr(entry, "number", None)
+        if number is not None:
+            queue = self.queues[number]
+            self.marks.touch(number, queue.proposed_next)
+        if answers:
+            self.answers[lsn] = list(answers)
+        return lsn
+
+    def add_queue(self, ledger: Ledger) -> Queue:
+        tag = encode_tag(self.slot, self.log.epoch, ledger.uuid)
+        queue = Queue(ledger, tag)
+        self.queues[ledger.number] = queue
+        self.names[ledger.name] = queue
+        self.uuids[ledger.uuid] = queue
+        self.next_queue_number = max(self.next_queue_number, ledger.number + 1)
+        return queue
+
+    def drop_queue(self, queue: Queue) -> None:
+        queue.deleted = True
+        del self.queues[queue.ledger.number]
+        del self.uuids[queue.ledger.uuid]
+        if self.names.get(queue.name) is queue:
+            del self.names[queue.name]
+        self.awake.pop(queue.ledger.number, None)
+
+    def find_queue(self, name: str) -> Queue:
+        """Raises QueueNotFound; a queue whose deletion is proposed is not found any more."""
+        queue = self.names.get(name)
+        if queue is None or queue.deleted:
+            raise QueueNotFound(f"no queue is called {name!r}")
+        return queue
+
+    def require_queue(self, name: str) -> Queue:
+        """The queue of that name, declared with the defaults where the broker allows it."""
+        queue = self.names.get(name)
+        if queue is not None and not queue.deleted:
+            return queue
+        if not self.auto_declare:
+            raise QueueNotFound(f"no queue is called {name!r}, and queues must be declared here")
+        return self.declare(name, QueueSettings())
+
+    def declare(self, name: str, settings: QueueSettings, *answers: Reply) -> Queue:
+        """Makes a queue.  It serves at once; its entry precedes all that is put into it."""
+        if len(self.queues) >= limits.QUEUES_PER_SLOT_MAX:
+            raise LimitReached(f"a slot has at most {limits.QUEUES_PER_SLOT_MAX} queues")
+        number = self.next_queue_number
+        ledger = Ledger(number, self.draw(16), name, settings)
+        queue = self.add_queue(ledger)
+        self.unborn.add(number)
+        entry = QueueDeclared(number, ledger.uuid, name, settings.as_map())
+        self.propose(entry, *answers)
+        return queue
+
+    def wake(self, queue: Queue) -> None:
+        """Look at the queue at the end of this turn."""
+        self.awake[queue.ledger.number] = queue
+
+    def wake_at(self, queue: Queue, at: int) -> None:
+        """Look at the queue at ``at``, or earlier where that was asked."""
+        if queue.wake_at is None or at < queue.wake_at:
+            queue.wake_at = at
+            heappush(self.wakes, (at, queue.ledger.number))
+
+    def take_due(self, now: int) -> list[Queue]:
+        """Queues whose instant has come."""
+        due: list[Queue] = []
+        while self.wakes and self.wakes[0][0] <= now:
+            at, number = heappop(self.wakes)
+            queue = self.queues.get(number)
+            if queue is not None and queue.wake_at == at:
+                queue.wake_at = None
+                due.append(queue)
+        return due
+
+    def expect_expiry(self, at: int) -> None:
+        if self.expiry_at is None or at < self.expiry_at:
+            self.expiry_at = at
+
+    def next_wake_at(self) -> int | None:
+        instants = [self.wakes[0][0]] if self.wakes else []
+        if self.expiry_at is not None:
+            instants.append(self.expiry_at)
+        return min(instants, default=None)

@@ -1,0 +1,140 @@
+"""Who put what: sequence windows that make a repeated put exactly one.
+
+For each (producer, queue) the highest sequence applied, and which of the SEQUENCE_WINDOW below
+it were.  Windows are durable; what is proposed or was refused is known only in this epoch.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from broker.limits import PRODUCER_IDLE, PRODUCERS_PER_SLOT_MAX, SEQUENCE_WINDOW
+from broker.model.replies import Reply
+
+#: (producer id, queue number)
+Key = tuple[bytes, int]
+_WINDOW_MASK = (1 << SEQUENCE_WINDOW) - 1
+
+
+class Verdict(Enum):
+    NEW = "new"
+    APPLIED = "applied"
+    PROPOSED = "proposed"
+    TOO_OLD = "too old"
+    UNKNOWN_PRODUCER = "unknown producer"
+
+
+class Window:
+    """Bit n of ``applied`` stands for the sequence ``highest`` - n."""
+
+    __slots__ = ("applied", "highest", "used_at")
+
+    def __init__(self, highest: int, applied: int, used_at: int) -> None:
+        self.highest = highest
+        self.applied = applied
+        self.used_at = used_at
+
+    def add(self, sequence: int, now: int) -> None:
+        ahead = sequence - self.highest
+        if ahead > 0:
+            # Nothing of the old window is left after so large a step; do not shift by it.
+            kept = self.applied << ahead if ahead < SEQUENCE_WINDOW else 0
+            self.applied = (kept & _WINDOW_MASK) | 1
+            self.highest = sequence
+        else:
+            self.applied |= 1 << -ahead
+        self.used_at = now
+
+
+class Producers:
+    def __init__(self) -> None:
+        self.windows: dict[Key, Window] = {}
+        self.dirty: set[Key] = set()
+        #: Proposed and not yet committed: sequence -> repeats that wait for the same commit.
+        self._proposed: dict[Key, dict[int, list[Reply]]] = {}
+        #: Producers whose first put was refused in this epoch; dict for its order.
+        self._met: dict[Key, None] = {}
+
+    def judge(self, key: Key, sequence: int) -> Verdict:
+        """What to do with a put; asked before every other check."""
+        proposed = self._proposed.get(key)
+        if proposed is not None and sequence in proposed:
+            return Verdict.PROPOSED
+        window = self.windows.get(key)
+        if window is None:
+            known = sequence == 0 or proposed is not None or key in self._met
+            return Verdict.NEW if known else Verdict.UNKNOWN_PRODUCER
+        behind = window.highest - sequence
+        if behind < 0:
+            return Verdict.NEW
+        if behind >= SEQUENCE_WINDOW:
+            return Verdict.TOO_OLD
+        return Verdict.APPLIED if window.applied >> behind & 1 else Verdict.NEW
+
+    def propose(self, key: Key, sequence: int) -> None:
+        self._proposed.setdefault(key, {})[sequence] = []
+
+    def wait_too(self, key: Key, sequence: int, reply: Reply) -> None:
+        """A repeat of a put that is proposed: ``reply`` leaves with its commit."""
+        self._proposed[key][sequence].append(reply)
+
+    def refuse(self, key: Key) -> None:
+        """A put was refused: its producer is known all the same, so its next sequence is too."""
+        if key not in self.windows:
+            self._met[key] = None
+            if len(self._met) > PRODUCERS_PER_SLOT_MAX:
+                del self._met[next(iter(self._met))]
+
+    def apply(self, key: Key, sequence: int, now: int) -> list[Reply]:
+        """A put is committed; gives the repeats that waited for it."""
+        window = self.windows.get(key)
+        if window is None:
+            self.windows[key] = Window(sequence, 1, now)
+        else:
+            window.add(sequence, now)
+        self.dirty.add(key)
+        proposed = self._proposed.get(key)
+        if proposed is None:
+            return []
+        waiting = proposed.pop(sequence, [])
+        if not proposed:
+            del self._proposed[key]
+        return waiting
+
+    def idle(self, now: int) -> list[Key]:
+        """Windows to end: unused for PRODUCER_IDLE, and the longest unused of too many."""
+        by_use = sorted(self.windows, key=lambda key: (self.windows[key].used_at, key))
+        excess = max(len(by_use) - PRODUCERS_PER_SLOT_MAX, 0)
+        return [
+            key
+            for index, key in enumerate(by_use)
+            if index < excess or now - self.windows[key].used_at >= PRODUCER_IDLE
+        ]
+
+    def expire(self, keys: list[Key]) -> None:
+        for key in keys:
+            self.windows.pop(key, None)
+            self.dirty.add(key)
+
+    def forget_queue(self, number: int) -> None:
+        self.expire([key for key in self.windows if key[1] == number])
+        for key in [key for key in self._proposed if key[1] == number]:
+            del self._proposed[key]
+
+    def take_dirty(self) -> dict[Key, list[object] | None]:
+        """Rows to write at a checkpoint: key -> row, None to delete it."""
+        rows: dict[Key, list[object] | None] = {}
+        for key in sorted(self.dirty):
+            window = self.windows.get(key)
+            if window is None:
+                rows[key] = None
+            else:
+                bits = window.applied.to_bytes(SEQUENCE_WINDOW // 8, "little").rstrip(b"\0")
+                rows[key] = [window.highest, bits, window.used_at]
+        self.dirty.clear()
+        return rows
+
+    def load(self, key: Key, row: list[Any]) -> None:
+        highest, bits, used_at = row
+        self.windows[key] = Window(highest, int.from_bytes(bits, "little"), used_at)

@@ -1,0 +1,238 @@
+"""One queue as its primary serves it: the ledger, and the volatile side that a new epoch rebuilds.
+
+Where an unsettled, committed message can be, exactly one of:
+  - ahead in its lane's stream (``streams``), never handed out since this epoch began;
+  - in flight (``leases``);
+  - came back and is ready (``back``), or rests until an instant (``resting``);
+  - leaving: named by a proposed entry that is not committed yet (counted in ``leaving``).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappop, heappush
+
+from broker import limits
+from broker.core.bodies import Bodies
+from broker.core.lane_stream import LaneStream, WindowPart
+from broker.core.lease_book import LeaseBook
+from broker.core.ledger import Ledger
+from broker.core.portion import Portion
+from broker.core.range_map import RangeMap
+from broker.core.taker import Consumer, Getter, Taker
+from broker.model.entries import BatchPut
+from broker.model.stored_batch import Extent, StoredBatch
+
+
+class QueueCounters:
+    """Counts since this broker began to serve the queue; each only rises."""
+
+    __slots__ = (
+        "acked",
+        "delivered",
+        "duplicates",
+        "expired",
+        "lease_ended",
+        "nacked",
+        "put",
+        "redelivered",
+        "rejected",
+    )
+
+    def __init__(self) -> None:
+        self.put = 0
+        self.duplicates = 0
+        self.delivered = 0
+        self.redelivered = 0
+        self.acked = 0
+        self.nacked = 0
+        self.rejected = 0
+        self.expired = 0
+        self.lease_ended = 0
+
+    def as_map(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class Queue:
+    __slots__ = (
+        "back",
+        "claimed",
+        "consumers",
+        "counters",
+        "deleted",
+        "getters",
+        "hungry",
+        "leases",
+        "leaving",
+        "ledger",
+        "open_put",
+        "order",
+        "proposed_bytes",
+        "proposed_messages",
+        "proposed_next",
+        "purging",
+        "resting",
+        "resting_until",
+        "streams",
+        "tag",
+        "wake_at",
+    )
+
+    def __init__(self, ledger: Ledger, tag: bytes) -> None:
+        self.ledger = ledger
+        #: What a delivery carries and a settle brings back (see tags.py).
+        self.tag = tag
+        self.streams: dict[int, LaneStream] = {}
+        self.leases = LeaseBook()
+        #: lane -> portions that are ready again
+        self.back: dict[int, RangeMap[Portion]] = {}
+        self.resting: RangeMap[Portion] = RangeMap()
+        #: heap of (not_before, first, count)
+        self.resting_until: list[tuple[int, int, int]] = []
+        #: Positions ahead of the windows that an older epoch's holder has settled or taken again.
+        self.claimed: RangeMap[None] = RangeMap()
+        self.leaving = 0
+        #: Purges proposed and not yet committed; until then nothing is handed on.
+        self.purging = 0
+        #: next_position and totals with everything proposed counted in.
+        self.proposed_next = ledger.next_position
+        self.proposed_messages = 0
+        self.proposed_bytes = 0
+        #: The turn's last put, to which the next one may be joined.
+        self.open_put: BatchPut | None = None
+        #: Consumers and waiting gets by identity; those that would take more stand in ``hungry``.
+        self.consumers: dict[int, Consumer] = {}
+        self.getters: dict[int, Getter] = {}
+        self.hungry: deque[Taker] = deque()
+        self.order = 0
+        self.wake_at: int | None = None
+        self.deleted = False
+        self.counters = QueueCounters()
+
+    @property
+    def name(self) -> str:
+        return self.ledger.name
+
+    @property
+    def ready(self) -> int:
+        away = self.leases.messages + self.resting.positions + self.leaving
+        return self.ledger.messages - away
+
+    @property
+    def has_takers(self) -> bool:
+        return bool(self.consumers or self.getters)
+
+    def begin_epoch(self) -> None:
+        """Builds the volatile side from the ledger: what was in flight is ready, uncharged."""
+        for first, count, value in self.ledger.attempted:
+            portion = Portion(value.extent, first, count, 0, 0, value.attempts)
+            self.give_back(portion, value.not_before)
+        for number, lane in sorted(self.ledger.lanes.items()):
+            self.streams[number] = LaneStream(number, lane.swept)
+            for low, high in lane.held:
+                extent = Extent(number, low, high - low)
+                for first, count in self.fresh_ranges(low, high - low):
+                    self.give_back(Portion(extent, first, count, 0, 0, 0), 0)
+
+    def fresh_ranges(self, first: int, count: int) -> list[tuple[int, int]]:
+        """The parts of a range that are neither settled, nor claimed, nor were tried before."""
+        fresh = self.ledger.settled.live_ranges(first, count)
+        for other in (self.ledger.attempted, self.claimed):
+            if len(other):
+                taken = other.overlapping(first, count)
+                fresh = without(fresh, [(low, size) for low, size, _ in taken])
+        return fresh
+
+    def give_back(self, portion: Portion, not_before: int) -> None:
+        """Puts a portion back to its original place, ready at ``not_before``."""
+        if not_before:
+            self.resting.add(portion.first, portion.count, portion)
+            heappush(self.resting_until, (not_before, portion.first, portion.count))
+        else:
+            lane = self.back.get(portion.extent.lane)
+            if lane is None:
+                lane = self.back[portion.extent.lane] = RangeMap()
+            lane.add(portion.first, portion.count, portion)
+
+    def end_rests(self, now: int) -> None:
+        while self.resting_until and self.resting_until[0][0] <= now:
+            _, first, count = heappop(self.resting_until)
+            for low, size, portion in self.resting.take(first, count):
+                self.give_back(portion.part(low, size, portion.attempts), 0)
+
+    def forget_purged(self, up_to: int) -> None:
+        """A purge was applied: what it settled is neither ahead, nor ready, nor resting."""
+        for stream in self.streams.values():
+            stream.skip_to(up_to)
+        self.claimed = RangeMap()
+        books = [*self.back.values(), self.resting]
+        for book in books:
+            waiting = list(book)
+            book.clear()
+            for first, count, portion in waiting:
+                for low, size in self.ledger.settled.live_ranges(first, count):
+                    book.add(low, size, portion)
+
+    def stream_of(self, lane: int) -> LaneStream:
+        stream = self.streams.get(lane)
+        if stream is None:
+            # A lane's first batch is not behind anything: its stream starts at the ledger's mark.
+            swept = self.ledger.lanes[lane].swept
+            stream = self.streams[lane] = LaneStream(lane, swept)
+            self.streams = dict(sorted(self.streams.items()))
+        return stream
+
+    def committed(self, batch: StoredBatch) -> None:
+        """A put was applied: hand its bytes on from memory where the window reaches the tail."""
+        stream = self.stream_of(batch.lane)
+        has_room = stream.window_bytes < limits.WINDOW_BYTES
+        if stream.complete and has_room and self.has_takers:
+            stream.append(batch, batch.first, batch.count)
+        else:
+            stream.complete = False
+
+    def peek(self, stream: LaneStream, bodies: Bodies) -> WindowPart | None:
+        """The head of a lane's stream, read from disk when the window is empty."""
+        while not stream.window:
+            if stream.complete:
+                return None
+            self._load(stream, bodies)
+        return stream.window[0]
+
+    def _load(self, stream: LaneStream, bodies: Bodies) -> None:
+        end = self.ledger.next_position
+        batches = bodies.read(
+            self.ledger.number,
+            stream.lane,
+            stream.loaded_to,
+            end,
+            limits.WINDOW_RECORDS,
+            limits.READ_BYTES,
+        )
+        if not batches:
+            stream.complete = True
+            stream.loaded_to = end
+        for batch in batches:
+            stream.loaded_to = batch.end
+            if batch.end <= self.ledger.settled.floor:
+                continue
+            for first, count in self.fresh_ranges(batch.first, batch.count):
+                stream.append(batch, first, count)
+            self.claimed.take(batch.first, batch.count)
+
+
+def without(ranges: list[tuple[int, int]], taken: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """``ranges`` less ``taken``; both ascending, disjoint, as (first, count)."""
+    left: list[tuple[int, int]] = []
+    for first, count in ranges:
+        low, end = first, first + count
+        for start, size in taken:
+            if start >= end or start + size <= low:
+                continue
+            if start > low:
+                left.append((low, start - low))
+            low = start + size
+        if low < end:
+            left.append((low, end - low))
+    return left

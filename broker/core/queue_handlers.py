@@ -1,0 +1,105 @@
+"""``declare``, ``stats``, ``purge``, ``delete``: queues as things."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from broker.core.machine import SlotMachine
+from broker.core.queue import Queue
+from broker.core.session import Session
+from broker.core.settle_handlers import answer_after
+from broker.core.take_handlers import dismiss_takers
+from broker.errors import QueueNotEmpty, SettingsMismatch
+from broker.limits import PRIORITY_MAX
+from broker.model.commands import Declare, Delete, Purge, Stats
+from broker.model.entries import LaneTotals, Purged, QueueDeleted
+from broker.model.replies import ok
+from broker.model.settings import QueueSettings
+
+
+def handle_declare(machine: SlotMachine, session: Session, command: Declare) -> None:
+    settings = QueueSettings.from_map(command.settings)
+    queue = machine.names.get(command.queue)
+    created = queue is None or queue.deleted
+    if queue is None or queue.deleted:
+        queue = machine.declare(command.queue, settings)
+    elif command.settings and queue.ledger.settings != settings:
+        raise SettingsMismatch(f"{command.queue} exists with {queue.ledger.settings.as_map()}")
+    if command.req is not None:
+        fields = {"uuid": queue.ledger.uuid, "created": created}
+        answer_after(machine, ok(session.peer, command.req, **fields))
+
+
+def handle_stats(machine: SlotMachine, session: Session, command: Stats) -> None:
+    assert command.queue is not None
+    queue = machine.find_queue(command.queue)
+    if command.req is not None:
+        machine.replies.append(ok(session.peer, command.req, stats=stats_of(machine, queue)))
+
+
+def stats_of(machine: SlotMachine, queue: Queue) -> dict[str, Any]:
+    """Messages by state; ``bytes`` are of ready, resting and in flight together."""
+    ledger = queue.ledger
+    return {
+        "queue": queue.name,
+        "uuid": ledger.uuid,
+        "slot": machine.slot,
+        "epoch": machine.log.epoch,
+        "ready": queue.ready,
+        "in_flight": queue.leases.messages,
+        "delayed": queue.resting.positions,
+        "messages": ledger.messages,
+        "bytes": ledger.bytes,
+        "next_position": ledger.next_position,
+        "consumers": len(queue.consumers),
+        "waiting_gets": len(queue.getters),
+        "by_priority": {
+            str(PRIORITY_MAX - number): lane.messages
+            for number, lane in sorted(ledger.lanes.items())
+            if lane.messages
+        },
+        "settings": ledger.settings.as_map(),
+        "counters": queue.counters.as_map(),
+    }
+
+
+def handle_purge(machine: SlotMachine, session: Session, command: Purge) -> None:
+    """Removes what waits, at this moment of the log; what is in flight stays its holder's."""
+    queue = machine.find_queue(command.queue)
+    number = queue.ledger.number
+    kept = [(first, count) for first, count, _ in queue.leases.ranges]
+    totals, removed = _totals_to_purge(machine, queue)
+    up_to = queue.ledger.next_position
+    machine.propose(Purged(number, up_to, kept, totals))
+    queue.leaving += removed
+    queue.purging += 1
+    if command.req is not None:
+        answer_after(machine, ok(session.peer, command.req, count=removed))
+
+
+def _totals_to_purge(machine: SlotMachine, queue: Queue) -> tuple[LaneTotals, int]:
+    """What the lanes hold, less what is in flight or already on its way out."""
+    totals = {n: (lane.messages, lane.bytes) for n, lane in queue.ledger.lanes.items()}
+    for first, count, lease in queue.leases.ranges:
+        portion = lease.portion
+        _subtract(totals, portion.extent.lane, count, portion.bytes_between(first, count))
+    for entry in machine.log.uncommitted_of(queue.ledger.number):
+        for lane, (messages, size) in getattr(entry, "totals", {}).items():
+            _subtract(totals, lane, messages, size)
+    return totals, sum(messages for messages, _ in totals.values())
+
+
+def _subtract(totals: LaneTotals, lane: int, messages: int, size: int) -> None:
+    had = totals[lane]
+    totals[lane] = (had[0] - messages, had[1] - size)
+
+
+def handle_delete(machine: SlotMachine, session: Session, command: Delete) -> None:
+    queue = machine.find_queue(command.queue)
+    if command.if_empty and (queue.ledger.messages or queue.proposed_messages):
+        raise QueueNotEmpty(f"{queue.name} holds {queue.ledger.messages} messages")
+    queue.deleted = True
+    dismiss_takers(machine, queue)
+    machine.propose(QueueDeleted(queue.ledger.number))
+    if command.req is not None:
+        answer_after(machine, ok(session.peer, command.req, count=queue.ledger.messages))

@@ -1,0 +1,101 @@
+"""Disjoint ranges of positions, each with a value: the one structure for what is in flight,
+what came back and what has attempts.
+
+Cost is per range, not per position.  Taking a part splits a range; the value stays shared.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+V = TypeVar("V")
+
+
+class RangeMap(Generic[V]):
+    __slots__ = ("_firsts", "_parts", "positions")
+
+    def __init__(self) -> None:
+        self._firsts: list[int] = []
+        self._parts: dict[int, tuple[int, V]] = {}
+        #: How many positions are held in all ranges together.
+        self.positions = 0
+
+    def __len__(self) -> int:
+        return len(self._firsts)
+
+    def __iter__(self) -> Iterator[tuple[int, int, V]]:
+        """Ranges in order, as (first, count, value)."""
+        parts = self._parts
+        for first in self._firsts:
+            count, value = parts[first]
+            yield first, count, value
+
+    def add(self, first: int, count: int, value: V) -> None:
+        """Adds a range that overlaps none."""
+        firsts = self._firsts
+        if not firsts or first > firsts[-1]:
+            firsts.append(first)
+        else:
+            insort(firsts, first)
+        self._parts[first] = (count, value)
+        self.positions += count
+
+    def head(self) -> tuple[int, int, V]:
+        """The lowest range; there must be one."""
+        first = self._firsts[0]
+        return first, *self._parts[first]
+
+    def start_of(self, position: int) -> int:
+        """Where the range begins that holds ``position``; there must be one."""
+        return self._firsts[bisect_right(self._firsts, position) - 1]
+
+    def find(self, first: int) -> tuple[int, V] | None:
+        """(count, value) of the range that begins at ``first``."""
+        return self._parts.get(first)
+
+    def overlapping(self, first: int, count: int) -> list[tuple[int, int, V]]:
+        """What lies in the range, cut to it, in order."""
+        end = first + count
+        found: list[tuple[int, int, V]] = []
+        firsts, parts = self._firsts, self._parts
+        index = max(bisect_right(firsts, first) - 1, 0)
+        while index < len(firsts) and firsts[index] < end:
+            low = firsts[index]
+            size, value = parts[low]
+            a, b = max(low, first), min(low + size, end)
+            if a < b:
+                found.append((a, b - a, value))
+            index += 1
+        return found
+
+    def take(self, first: int, count: int) -> list[tuple[int, int, V]]:
+        """Removes what lies in the range and gives it, cut to the range, in order."""
+        part = self._parts.get(first)
+        if part is not None and part[0] == count:
+            del self._parts[first]
+            del self._firsts[bisect_left(self._firsts, first)]
+            self.positions -= count
+            return [(first, count, part[1])]
+        taken = self.overlapping(first, count)
+        for low, size, _ in taken:
+            self._remove(low, size)
+        return taken
+
+    def _remove(self, low: int, size: int) -> None:
+        """Removes [low, low + size), which lies inside one range."""
+        index = bisect_right(self._firsts, low) - 1
+        start = self._firsts[index]
+        count, value = self._parts.pop(start)
+        del self._firsts[index]
+        self.positions -= count
+        if start < low:
+            self.add(start, low - start, value)
+        if low + size < start + count:
+            self.add(low + size, start + count - low - size, value)
+
+    def clear(self) -> None:
+        self._firsts.clear()
+        self._parts.clear()
+        self.positions = 0

@@ -1,0 +1,267 @@
+"""Handing messages to takers: which messages next, to whom, in what frames.
+
+Law: whole batches leave as the bytes they were put in.  Only a taker with little credit, a message
+that came back, and small neighbours look inside a batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+
+from broker import limits
+from broker.core.bodies import Bodies
+from broker.core.lease_book import Lease
+from broker.core.portion import Portion
+from broker.core.queue import Queue
+from broker.core.taker import Consumer, Getter, Taker
+from broker.errors import UnreadableMessage
+from broker.model.replies import Reply
+from broker.model.stored_batch import StoredBatch
+from broker.protocol.batches import array_header, element_offsets, header_bytes
+
+#: Batches up to this size share a frame with their neighbours; larger ones are not copied.
+SMALL_BATCH_BYTES = 16 * limits.KIB
+#: Neighbours put within this time may share a run, whose ``put_at`` is its first message's.
+RUN_SPREAD_MS = 1_000
+
+
+class Picked:
+    """Positions of one batch, picked for a delivery; all have the same attempts."""
+
+    __slots__ = ("attempts", "batch", "count", "first")
+
+    def __init__(self, batch: StoredBatch, first: int, count: int, attempts: int) -> None:
+        self.batch = batch
+        self.first = first
+        self.count = count
+        self.attempts = attempts
+
+
+class Delivery:
+    """What one taker gets at once: the reply to send and the portions it holds."""
+
+    __slots__ = ("portions", "reply", "size", "taker")
+
+    def __init__(self, taker: Taker, picked: list[Picked], queue: Queue) -> None:
+        self.taker = taker
+        self.portions = _portions(picked)
+        self.size = sum(portion.size for portion in self.portions)
+        self.reply = _reply(taker, picked, queue)
+
+    @property
+    def count(self) -> int:
+        return sum(portion.count for portion in self.portions)
+
+
+def pick(queue: Queue, bodies: Bodies, messages: int, size: int) -> list[Picked]:
+    """Takes the next messages out of the ready set: at most ``messages``, and no more once ``size``
+    bytes are reached.  Messages that share a frame with none come alone."""
+    picked: list[Picked] = []
+    while messages > 0 and size > 0:
+        try:
+            head = _head(queue, bodies)
+        except UnreadableMessage:
+            # What was picked before it is good and leaves first.
+            if picked:
+                break
+            raise
+        if head is None:
+            break
+        batch, _, count = head[1]
+        alone = bool(batch.columns) or batch.size > SMALL_BATCH_BYTES
+        if alone and picked:
+            break
+        item = _take(queue, head, min(count, messages, _fitting(batch, size)))
+        picked.append(item)
+        messages -= item.count
+        size -= batch.bytes_between(item.first, item.count)
+        if alone:
+            break
+    return picked
+
+
+def _fitting(batch: StoredBatch, size: int) -> int:
+    """How many messages of the batch's mean size fit into ``size`` bytes, at least one."""
+    if batch.size <= size:
+        return batch.count
+    return max(size * batch.count // batch.size, 1)
+
+
+#: (lane number, (batch, first, count), attempts, came back)
+_Head = tuple[int, tuple[StoredBatch, int, int], int, bool]
+
+
+def _head(queue: Queue, bodies: Bodies) -> _Head | None:
+    """The next message in order: the best lane first, inside it the lowest position."""
+    for number, stream in queue.streams.items():
+        back = queue.back.get(number)
+        part = stream.window[0] if stream.window else queue.peek(stream, bodies)
+        if back is not None and len(back):
+            first, count, portion = back.head()
+            if part is None or first < part[1]:
+                found = _read_back(queue, bodies, number, first, count)
+                return number, found, portion.attempts, True
+        if part is not None:
+            return number, part, 0, False
+    return None
+
+
+def _read_back(
+    queue: Queue, bodies: Bodies, lane: int, first: int, count: int
+) -> tuple[StoredBatch, int, int]:
+    batch = bodies.read(queue.ledger.number, lane, first, first + count, 1, limits.READ_BYTES)[0]
+    return batch, first, min(count, batch.end - first)
+
+
+def _take(queue: Queue, head: _Head, count: int) -> Picked:
+    number, (batch, first, _), attempts, came_back = head
+    if came_back:
+        queue.back[number].take(first, count)
+    else:
+        queue.streams[number].advance(count)
+    return Picked(batch, first, count, attempts)
+
+
+def _portions(picked: list[Picked]) -> list[Portion]:
+    """Neighbours that share their fate become one portion, so that a lease costs per run."""
+    portions: list[Portion] = []
+    for item in picked:
+        last = portions[-1] if portions else None
+        if (
+            last is None
+            or last.attempts != item.attempts
+            or last.extent.lane != item.batch.lane
+            or not last.try_join(item.batch, item.first, item.count)
+        ):
+            portion = Portion.of_batch(item.batch, item.first, item.count, item.attempts)
+            portions.append(portion)
+    return portions
+
+
+def _reply(taker: Taker, picked: list[Picked], queue: Queue) -> Reply:
+    header: dict[str, Any] = {"re": "messages", "queue": queue.name, "tag": queue.tag}
+    if isinstance(taker, Consumer):
+        header["consumer"] = taker.number
+    elif isinstance(taker, Getter):
+        header["req"] = taker.req
+    header["runs"] = _runs(picked)
+    if not picked:
+        return Reply(taker.session.peer, header, (array_header(0),))
+    return Reply(taker.session.peer, header, _frames(picked))
+
+
+def _runs(picked: list[Picked]) -> list[dict[str, Any]]:
+    runs: list[dict[str, Any]] = []
+    previous: Picked | None = None
+    for item in picked:
+        if previous is not None and _continues(previous, item, runs[-1]):
+            runs[-1]["count"] += item.count
+        else:
+            runs.append(_run(item))
+        previous = item
+    return runs
+
+
+def _continues(previous: Picked, item: Picked, run: dict[str, Any]) -> bool:
+    return (
+        item.first == previous.first + previous.count
+        and item.attempts == previous.attempts
+        and item.batch.lane == previous.batch.lane
+        and item.batch.properties == previous.batch.properties
+        and item.batch.put_at - run["put_at"] <= RUN_SPREAD_MS
+    )
+
+
+def _run(item: Picked) -> dict[str, Any]:
+    batch = item.batch
+    run: dict[str, Any] = {"first": item.first, "count": item.count, "put_at": batch.put_at}
+    if item.attempts:
+        run["attempts"] = item.attempts
+    priority = limits.PRIORITY_MAX - batch.lane
+    if priority != limits.PRIORITY_DEFAULT:
+        run["priority"] = priority
+    if batch.properties:
+        run.update(msgpack.unpackb(batch.properties))
+    return run
+
+
+def _frames(picked: list[Picked]) -> tuple[bytes, ...]:
+    first = picked[0]
+    if len(picked) == 1 and first.count == first.batch.count:
+        batch = first.batch
+        return (batch.columns, batch.batch) if batch.columns else (batch.batch,)
+    total = sum(item.count for item in picked)
+    frame = b"".join([array_header(total), *map(_elements, picked)])
+    if first.batch.columns:
+        return _sliced_columns(first), frame
+    return (frame,)
+
+
+def _elements(item: Picked) -> bytes:
+    """The picked elements' bytes, without an array header."""
+    batch = item.batch
+    if item.count == batch.count:
+        return batch.batch[header_bytes(batch.batch) :]
+    if batch.offsets is None:
+        batch.offsets = element_offsets(batch.batch, batch.count)
+    low = item.first - batch.first
+    return batch.batch[batch.offsets[low] : batch.offsets[low + item.count]]
+
+
+def _sliced_columns(item: Picked) -> bytes:
+    """Each column cut like the batch; a column of another length is handed on as it is."""
+    low = item.first - item.batch.first
+    columns = msgpack.unpackb(item.batch.columns)
+    cut = {
+        name: values[low : low + item.count]
+        if isinstance(values, list) and len(values) == item.batch.count
+        else values
+        for name, values in columns.items()
+    }
+    return bytes(msgpack.packb(cut))
+
+
+def grant_leases(queue: Queue, delivery: Delivery, now: int) -> None:
+    """From now on the taker holds what was delivered."""
+    taker = delivery.taker
+    queue.order += 1
+    consumer = taker.number if isinstance(taker, Consumer) else None
+    ends_at = now + taker.lease_ms
+    for portion in delivery.portions:
+        queue.leases.add(Lease(portion, taker.session, consumer, ends_at, queue.order))
+    queue.counters.delivered += delivery.count
+    queue.counters.redelivered += sum(p.count for p in delivery.portions if p.attempts)
+
+
+def spend_credit(delivery: Delivery) -> None:
+    taker = delivery.taker
+    taker.credit -= delivery.count
+    taker.credit_bytes -= delivery.size
+    if isinstance(taker, Getter):
+        taker.answered = True
+
+
+def next_hungry(queue: Queue) -> Taker | None:
+    """The taker whose turn it is; it leaves the line."""
+    while queue.hungry:
+        taker = queue.hungry.popleft()
+        taker.queued = False
+        if taker.is_hungry:
+            return taker
+    return None
+
+
+def stand_in_line(taker: Taker) -> None:
+    if taker.is_hungry and not taker.queued:
+        taker.queued = True
+        taker.queue.hungry.append(taker)
+
+
+def share(queue: Queue, taker: Taker) -> int:
+    """How many messages this taker gets now: its credit, or its share where others wait too."""
+    others = len(queue.hungry)
+    if not others:
+        return min(taker.credit, limits.BATCH_COUNT_MAX)
+    return min(taker.credit, max(-(-queue.ready // (others + 1)), 1))

@@ -1,0 +1,229 @@
+"""``ack``, ``nack``, ``reject``, ``extend``, and what the end of a lease or a session does.
+
+The valid part of a settle is carried out; the rest is told as ``lease_lost``.
+"""
+
+from __future__ import annotations
+
+from broker.core.claims import ClaimedPart, claim
+from broker.core.lease_book import Lease
+from broker.core.machine import SlotMachine
+from broker.core.queue import Queue
+from broker.core.serving import stand_in_line
+from broker.core.session import Session
+from broker.core.tags import Tag, decode_tag
+from broker.errors import ConsumerNotFound, LeaseLost
+from broker.model.commands import Ack, Extend, Nack, Range, Reject, Settle
+from broker.model.entries import LaneTotals, Returned, Settled, SettleReason
+from broker.model.replies import Reply, failed, ok
+from broker.model.stored_batch import Extent
+
+_CHARGED_OF_A_GET = 1
+
+
+def handle_ack(machine: SlotMachine, session: Session, command: Ack) -> None:
+    queue, parts, lost = _take(machine, session, command)
+    if queue is not None and parts:
+        queue.counters.acked += settle(machine, queue, parts, SettleReason.ACKED)
+    _answer(machine, session, command, parts, lost)
+    _add_credit(session, command)
+
+
+def handle_reject(machine: SlotMachine, session: Session, command: Reject) -> None:
+    queue, parts, lost = _take(machine, session, command)
+    if queue is not None and parts:
+        queue.counters.rejected += settle(machine, queue, parts, SettleReason.REJECTED)
+    _answer(machine, session, command, parts, lost)
+    _add_credit(session, command)
+
+
+def handle_nack(machine: SlotMachine, session: Session, command: Nack) -> None:
+    queue, parts, lost = _take(machine, session, command)
+    if queue is not None and parts:
+        queue.counters.nacked += sum(count for _, count, _ in parts)
+        return_parts(machine, queue, parts, command.charge, command.delay_ms)
+    _answer(machine, session, command, parts, lost)
+    _add_credit(session, command)
+
+
+def handle_extend(machine: SlotMachine, session: Session, command: Extend) -> None:
+    """Lengthens leases from now; takes again what a restart has made nobody's."""
+    tag = decode_tag(command.tag)
+    queue = machine.uuids.get(tag.uuid)
+    held: list[Range] = []
+    lost: list[Range] = command.ranges
+    lease_ms = command.lease_ms or 0
+    if queue is not None and not queue.deleted:
+        lease_ms = command.lease_ms or queue.ledger.settings.lease_ms
+        taken, lost = queue.leases.take(session, command.ranges)
+        leases = [(first, count, lease.portion, lease.order) for first, count, lease in taken]
+        if lost and tag.epoch < machine.log.epoch:
+            claimed, lost = claim(queue, machine.bodies, lost)
+            queue.order += 1
+            leases += [(first, count, portion, queue.order) for first, count, portion in claimed]
+        for first, count, portion, order in leases:
+            part = portion.part(first, count, portion.attempts)
+            ends_at = machine.now + lease_ms
+            queue.leases.add(Lease(part, session, command.consumer, ends_at, order))
+            held.append((first, count, portion.attempts))
+        session.queues[machine.slot, queue.ledger.number] = None
+        machine.wake_at(queue, machine.now + lease_ms)
+    if command.req is not None:
+        fields = {"held": held, "lost": lost, "lease_ms": lease_ms}
+        machine.replies.append(ok(session.peer, command.req, **fields))
+
+
+def _take(
+    machine: SlotMachine, session: Session, command: Settle
+) -> tuple[Queue | None, list[ClaimedPart], list[Range]]:
+    """Ends the leases that the command names: (queue, parts to settle, what is lost)."""
+    tag = decode_tag(command.tag)
+    queue = _tagged_queue(machine, tag, command.queue)
+    if queue is None:
+        return None, [], command.ranges
+    taken, lost = queue.leases.take(session, command.ranges)
+    parts = [(first, count, lease.portion) for first, count, lease in taken]
+    if lost and tag.epoch < machine.log.epoch:
+        claimed, lost = claim(queue, machine.bodies, lost)
+        parts += claimed
+    return queue, parts, lost
+
+
+def _tagged_queue(machine: SlotMachine, tag: Tag, name: str) -> Queue | None:
+    """The queue that the tag means; the name beside it must be that queue's."""
+    queue = machine.uuids.get(tag.uuid)
+    return None if queue is None or queue.deleted or queue.name != name else queue
+
+
+def _answer(
+    machine: SlotMachine,
+    session: Session,
+    command: Settle,
+    parts: list[ClaimedPart],
+    lost: list[Range],
+) -> None:
+    """The answer leaves with the commit of what was settled; at once where nothing was."""
+    if lost:
+        error = LeaseLost(f"{sum(count for _, count, _ in lost)} messages are not held (any more)")
+        reply = failed(session.peer, command.req, error, queue=command.queue, lost=lost)
+        if command.req is None:
+            reply.header["cmd"] = type(command).__name__.lower()
+    elif command.req is None:
+        return
+    else:
+        reply = ok(session.peer, command.req, count=sum(count for _, count, _ in parts))
+    answer_after(machine, reply)
+
+
+def answer_after(machine: SlotMachine, reply: Reply) -> None:
+    """Send ``reply`` when all that was proposed so far is committed."""
+    lsn = machine.log.last_lsn
+    if lsn == machine.log.applied_lsn:
+        machine.replies.append(reply)
+    else:
+        machine.answers.setdefault(lsn, []).append(reply)
+
+
+def _add_credit(session: Session, command: Settle) -> None:
+    if command.consumer is None:
+        return
+    consumer = session.consumers.get(command.consumer)
+    if consumer is None:
+        if command.credit or command.credit_bytes:
+            raise ConsumerNotFound(f"this session has no consumer {command.consumer}")
+        return
+    consumer.add_credit(command.credit, command.credit_bytes)
+    stand_in_line(consumer)
+
+
+def settle(
+    machine: SlotMachine, queue: Queue, parts: list[ClaimedPart], reason: SettleReason
+) -> int:
+    """Proposes the removal of parts that nobody else holds; gives how many messages."""
+    totals: LaneTotals = {}
+    ranges: list[tuple[int, int]] = []
+    number = 0
+    for first, count, portion in parts:
+        lane = portion.extent.lane
+        messages, size = totals.get(lane, (0, 0))
+        totals[lane] = (messages + count, size + portion.bytes_between(first, count))
+        if ranges and ranges[-1][0] + ranges[-1][1] == first:
+            ranges[-1] = (ranges[-1][0], ranges[-1][1] + count)
+        else:
+            ranges.append((first, count))
+        number += count
+    queue.leaving += number
+    machine.propose(Settled(queue.ledger.number, reason, ranges, totals))
+    return number
+
+
+def return_parts(
+    machine: SlotMachine,
+    queue: Queue,
+    parts: list[ClaimedPart],
+    charge: bool,
+    delay_ms: int | None,
+) -> None:
+    """Gives messages back to their original place.
+
+    What is charged or delayed goes through the log, so that it outlives this epoch; the rest is
+    ready at once.  Messages whose time to live has ended meanwhile expire instead.
+    """
+    now = machine.now
+    expired = [part for part in parts if 0 < part[2].expires_at <= now]
+    if expired:
+        parts = [part for part in parts if not 0 < part[2].expires_at <= now]
+        queue.counters.expired += settle(machine, queue, expired, SettleReason.EXPIRED)
+    machine.wake(queue)
+    if not charge and not delay_ms:
+        for first, count, portion in parts:
+            queue.give_back(portion.part(first, count, portion.attempts), 0)
+        return
+    rests: dict[int, list[tuple[Extent, int, int, int]]] = {}
+    for first, count, portion in parts:
+        attempts = portion.attempts + charge
+        delay = delay_ms if delay_ms is not None else _backoff(machine, queue, attempts)
+        not_before = now + delay if delay else 0
+        rests.setdefault(not_before, []).append((portion.extent, first, count, attempts))
+        queue.leaving += count
+    for not_before, returned in rests.items():
+        machine.propose(Returned(queue.ledger.number, returned, not_before))
+
+
+def _backoff(machine: SlotMachine, queue: Queue, attempts: int) -> int:
+    """The settings' backoff less up to a fifth, so that what failed together spreads out."""
+    delay = queue.ledger.settings.backoff(attempts)
+    return delay - delay * int.from_bytes(machine.draw(2), "big") // (5 * 65_536)
+
+
+def end_leases(machine: SlotMachine, queue: Queue) -> None:
+    """Leases whose time is over: the messages are ready again, with one more attempt."""
+    ended = queue.leases.take_ended(machine.now)
+    if ended:
+        parts = [(first, count, lease.portion) for first, count, lease in ended]
+        queue.counters.lease_ended += sum(count for _, count, _ in parts)
+        return_parts(machine, queue, parts, charge=True, delay_ms=0)
+
+
+def return_of_session(machine: SlotMachine, queue: Queue, session: Session, charge: bool) -> None:
+    """A session ended.  What its consumers had in hand is charged, what was only prefetched not."""
+    held = queue.leases.take_of_session(session)
+    if not held:
+        return
+    held.sort(key=lambda part: (part[2].order, part[0]))
+    in_hand: list[ClaimedPart] = []
+    prefetched: list[ClaimedPart] = []
+    left: dict[int | None, int] = {}
+    for first, count, lease in held:
+        consumer = session.consumers.get(lease.consumer) if lease.consumer is not None else None
+        most = consumer.concurrency if consumer is not None else _CHARGED_OF_A_GET
+        charged = min(left.get(lease.consumer, most), count) if charge else 0
+        left[lease.consumer] = left.get(lease.consumer, most) - charged
+        if charged:
+            in_hand.append((first, charged, lease.portion))
+        if charged < count:
+            prefetched.append((first + charged, count - charged, lease.portion))
+    if prefetched:
+        return_parts(machine, queue, prefetched, charge=False, delay_ms=None)
+    if in_hand:
+        return_parts(machine, queue, in_hand, charge=True, delay_ms=0)

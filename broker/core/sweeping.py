@@ -1,0 +1,159 @@
+"""When the log is trimmed and which bodies go with it.
+
+A trim names a mark: an lsn some way back, and how far each queue had come by then.  Bodies put
+after the mark stay, so that every entry above it can still be sent to a replica with its body.
+Below the mark a lane's bodies are erased in runs, but for the batches that still have a live
+message; those are ``held`` and looked at again at each later trim.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from broker.core.lane_stream import LaneStream
+from broker.core.queue import Queue
+from broker.model.entries import LaneSweep, Returned, Trimmed
+
+if TYPE_CHECKING:
+    from broker.core.machine import SlotMachine
+
+_MARKS_PER_KEPT = 4
+#: [low, high) of positions
+Interval = tuple[int, int]
+
+
+class Mark(NamedTuple):
+    """How far the log was, and the queues that were touched since the mark before."""
+
+    lsn: int
+    total_bytes: int
+    positions: dict[int, int]
+
+
+class SweepMarks:
+    """Marks of the log's recent past, oldest first."""
+
+    def __init__(self, kept_bytes: int) -> None:
+        self.kept_bytes = kept_bytes
+        #: Bytes written to this log since the start.
+        self.written_bytes = 0
+        self._marks: deque[Mark] = deque()
+        self._touched: dict[int, int] = {}
+        self._marked_bytes = 0
+
+    def note(self, size: int) -> None:
+        self.written_bytes += size
+
+    def touch(self, number: int, position: int) -> None:
+        self._touched[number] = max(self._touched.get(number, 0), position)
+
+    def maybe_mark(self, lsn: int) -> None:
+        if self.written_bytes - self._marked_bytes >= self.kept_bytes // _MARKS_PER_KEPT:
+            self._marked_bytes = self.written_bytes
+            self._marks.append(Mark(lsn, self.written_bytes, self._touched))
+            self._touched = {}
+
+    def take(self, lsn_max: int) -> Mark | None:
+        """The newest mark that is old enough and not above ``lsn_max``, with all before it."""
+        limit = self.written_bytes - self.kept_bytes
+        found: Mark | None = None
+        positions: dict[int, int] = {}
+        while self._marks and self._marks[0].lsn <= lsn_max:
+            if self._marks[0].total_bytes > limit:
+                break
+            found = self._marks.popleft()
+            positions.update(found.positions)
+        return found and Mark(found.lsn, found.total_bytes, positions)
+
+
+def maybe_trim(machine: SlotMachine, checkpoint_lsn: int) -> None:
+    """Proposes a trim up to the newest mark that the last checkpoint covers."""
+    mark = machine.marks.take(checkpoint_lsn)
+    if mark is None:
+        return
+    sweeps: list[LaneSweep] = []
+    for number, position in sorted(mark.positions.items()):
+        queue = machine.queues.get(number)
+        if queue is not None and not queue.deleted:
+            sweeps += _sweeps(machine, queue, position)
+    machine.propose(Trimmed(mark.lsn, sweeps))
+
+
+def _sweeps(machine: SlotMachine, queue: Queue, position: int) -> list[LaneSweep]:
+    live = _live_intervals(machine, queue)
+    return [
+        sweep
+        for stream in queue.streams.values()
+        if (sweep := _sweep(queue, stream, position, live.get(stream.lane, []))) is not None
+    ]
+
+
+def _sweep(
+    queue: Queue, stream: LaneStream, position: int, live: list[Interval]
+) -> LaneSweep | None:
+    """``live`` are the lane's batches with a message in flight or come back, ascending."""
+    ledger = queue.ledger.lanes[stream.lane]
+    swept = max(min(stream.position, position), ledger.swept)
+    # A batch across the limit is live or ahead as a whole: stop before it.
+    for low, high in live:
+        if low < swept < high:
+            swept = max(low, ledger.swept)
+    if swept == ledger.swept and not ledger.held:
+        return None
+    candidates = [*ledger.held]
+    if swept > ledger.swept:
+        candidates.append((ledger.swept, swept))
+    runs, held = _split(candidates, live)
+    if swept == ledger.swept and not runs:
+        return None
+    return LaneSweep(queue.ledger.number, stream.lane, swept, runs, held)
+
+
+def _split(
+    candidates: list[Interval], live: list[Interval]
+) -> tuple[list[Interval], list[Interval]]:
+    """Candidates outside and inside of ``live``; one pass over both, which are ascending."""
+    outside: list[Interval] = []
+    inside: list[Interval] = []
+    index = 0
+    for first, high in candidates:
+        low = first
+        while index < len(live) and live[index][1] <= low:
+            index += 1
+        at = index
+        while at < len(live) and live[at][0] < high:
+            start, end = max(live[at][0], low), min(live[at][1], high)
+            if start > low:
+                outside.append((low, start))
+            inside.append((start, end))
+            low = end
+            at += 1
+        if low < high:
+            outside.append((low, high))
+    return outside, inside
+
+
+def _live_intervals(machine: SlotMachine, queue: Queue) -> dict[int, list[Interval]]:
+    """Per lane the extents that are in flight, came back, rest or are about to come back."""
+    found: dict[int, list[Interval]] = {}
+    portions = [lease.portion for _, _, lease in queue.leases.ranges]
+    for book in [*queue.back.values(), queue.resting]:
+        portions += [portion for _, _, portion in book]
+    extents = [portion.extent for portion in portions]
+    for entry in machine.log.uncommitted_of(queue.ledger.number):
+        if isinstance(entry, Returned):
+            extents += [part[0] for part in entry.parts]
+    for lane, first, count in extents:
+        found.setdefault(lane, []).append((first, first + count))
+    return {lane: _merged(sorted(intervals)) for lane, intervals in found.items()}
+
+
+def _merged(intervals: list[Interval]) -> list[Interval]:
+    merged: list[Interval] = []
+    for low, high in intervals:
+        if merged and low <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        else:
+            merged.append((low, high))
+    return merged

@@ -1,0 +1,136 @@
+"""``get``, ``consume``, ``credit``, ``cancel``: who takes messages, and how many."""
+
+from __future__ import annotations
+
+from broker import limits
+from broker.core.machine import SlotMachine
+from broker.core.queue import Queue
+from broker.core.serving import Delivery, stand_in_line
+from broker.core.session import Session
+from broker.core.taker import Consumer, Getter, Taker
+from broker.errors import ConsumerExists, ConsumerNotFound, LimitReached, QueueDeleted
+from broker.model.commands import Cancel, Consume, Credit, Get
+from broker.model.replies import Reply, failed, ok
+
+
+def handle_get(machine: SlotMachine, session: Session, command: Get) -> None:
+    queue = machine.require_queue(command.queue)
+    if session.gets >= limits.GETS_WAITING_PER_SESSION_MAX:
+        raise LimitReached(f"at most {limits.GETS_WAITING_PER_SESSION_MAX} waiting gets a session")
+    getter = Getter(
+        session,
+        queue,
+        command.max,
+        command.bytes_max,
+        command.lease_ms or queue.ledger.settings.lease_ms,
+        command.auto_ack,
+        command.req,
+        machine.now + command.timeout_ms,
+    )
+    session.gets += 1
+    _begin(machine, getter)
+    queue.getters[id(getter)] = getter
+    machine.wake_at(queue, getter.ends_at)
+
+
+def handle_consume(machine: SlotMachine, session: Session, command: Consume) -> None:
+    queue = machine.require_queue(command.queue)
+    if command.consumer in session.consumers:
+        raise ConsumerExists(f"this session already has a consumer {command.consumer}")
+    if len(session.consumers) >= limits.CONSUMERS_PER_SESSION_MAX:
+        raise LimitReached(f"at most {limits.CONSUMERS_PER_SESSION_MAX} consumers a session")
+    consumer = Consumer(
+        session,
+        queue,
+        command.consumer,
+        command.credit,
+        command.credit_bytes,
+        command.lease_ms or queue.ledger.settings.lease_ms,
+        command.auto_ack,
+        command.concurrency,
+    )
+    session.consumers[command.consumer] = consumer
+    queue.consumers[id(consumer)] = consumer
+    _begin(machine, consumer)
+    if command.req is not None:
+        fields = {"uuid": queue.ledger.uuid, "epoch": machine.log.epoch}
+        machine.replies.append(ok(session.peer, command.req, **fields))
+
+
+def _begin(machine: SlotMachine, taker: Taker) -> None:
+    queue = taker.queue
+    taker.session.queues[machine.slot, queue.ledger.number] = None
+    stand_in_line(taker)
+    machine.wake(queue)
+
+
+def handle_credit(machine: SlotMachine, session: Session, command: Credit) -> None:
+    consumer = _require_consumer(session, command.consumer)
+    consumer.add_credit(command.messages, command.bytes)
+    stand_in_line(consumer)
+    machine.wake(consumer.queue)
+    if command.req is not None:
+        machine.replies.append(ok(session.peer, command.req))
+
+
+def handle_cancel(machine: SlotMachine, session: Session, command: Cancel) -> None:
+    consumer = _require_consumer(session, command.consumer)
+    del session.consumers[command.consumer]
+    end_consumer(consumer)
+    if command.req is not None:
+        machine.replies.append(ok(session.peer, command.req))
+
+
+def _require_consumer(session: Session, number: int) -> Consumer:
+    consumer = session.consumers.get(number)
+    if consumer is None:
+        raise ConsumerNotFound(f"this session has no consumer {number}")
+    return consumer
+
+
+def end_consumer(consumer: Consumer) -> None:
+    if not consumer.cancelled:
+        consumer.cancelled = True
+        del consumer.queue.consumers[id(consumer)]
+
+
+def end_getter(getter: Getter) -> None:
+    """Answered, timed out, or its session ended."""
+    getter.answered = True
+    getter.session.gets -= 1
+    del getter.queue.getters[id(getter)]
+
+
+def end_takers_of(queue: Queue, session: Session) -> None:
+    for getter in [g for g in queue.getters.values() if g.session is session]:
+        end_getter(getter)
+    for consumer in session.consumers.values():
+        if consumer.queue is queue:
+            end_consumer(consumer)
+
+
+def end_late_getters(machine: SlotMachine, queue: Queue) -> None:
+    """Gets whose time is over are answered with an empty batch."""
+    for getter in [g for g in queue.getters.values() if g.ends_at <= machine.now]:
+        end_getter(getter)
+        if not getter.session.closed:
+            machine.replies.append(Delivery(getter, [], queue).reply)
+
+
+def dismiss_takers(machine: SlotMachine, queue: Queue) -> None:
+    """The queue is deleted: waiting gets fail by name, consumers are cancelled by name."""
+    error = QueueDeleted(f"{queue.name} was deleted")
+    for getter in list(queue.getters.values()):
+        end_getter(getter)
+        machine.replies.append(failed(getter.session.peer, getter.req, error))
+    for consumer in list(queue.consumers.values()):
+        del consumer.session.consumers[consumer.number]
+        end_consumer(consumer)
+        header = {
+            "re": "cancelled",
+            "consumer": consumer.number,
+            "code": error.code,
+            "error": error.name,
+            "text": error.text,
+        }
+        machine.replies.append(Reply(consumer.session.peer, header))

@@ -1,0 +1,149 @@
+"""A turn's work that no command asks for: due instants, deliveries, upkeep.
+
+Order: what is due comes back first, then takers are served, then upkeep is proposed; all of it is
+written with the turn's entries.
+"""
+
+from __future__ import annotations
+
+from broker import limits
+from broker.core.expiry import expire
+from broker.core.machine import SlotMachine
+from broker.core.portion import Portion
+from broker.core.put_handlers import seal_put
+from broker.core.queue import Queue
+from broker.core.serving import (
+    Delivery,
+    Picked,
+    grant_leases,
+    next_hungry,
+    pick,
+    share,
+    spend_credit,
+    stand_in_line,
+)
+from broker.core.settle_handlers import answer_after, end_leases, settle
+from broker.core.take_handlers import end_getter, end_late_getters
+from broker.core.taker import Getter, Taker
+from broker.errors import UnreadableMessage
+from broker.model.entries import BatchPut, ProducersExpired, SettleReason
+from broker.model.replies import failed
+
+
+def tick(machine: SlotMachine) -> None:
+    """Carries out everything whose instant has come."""
+    expire(machine)
+    for queue in machine.take_due(machine.now):
+        if queue.deleted:
+            continue
+        end_leases(machine, queue)
+        queue.end_rests(machine.now)
+        machine.wake(queue)
+        _wake_again(machine, queue)
+
+
+def _wake_again(machine: SlotMachine, queue: Queue) -> None:
+    """Sets the queue's next instant; leases are looked at in steps, so that many cost little."""
+    instants = [getter.ends_at for getter in queue.getters.values()]
+    ends_at = queue.leases.next_end()
+    if ends_at is not None:
+        instants.append(max(ends_at, machine.now + limits.LEASE_STEP))
+    if queue.resting_until:
+        instants.append(queue.resting_until[0][0])
+    if instants:
+        machine.wake_at(queue, min(instants))
+
+
+def serve(machine: SlotMachine) -> None:
+    """Hands messages on in every queue that was woken."""
+    awake, machine.awake = machine.awake, {}
+    for queue in awake.values():
+        if not queue.deleted and not queue.purging:
+            _serve_queue(machine, queue)
+        end_late_getters(machine, queue)
+
+
+def _serve_queue(machine: SlotMachine, queue: Queue) -> None:
+    served = 0
+    while (taker := next_hungry(queue)) is not None:
+        if served >= limits.SERVED_BYTES_PER_TURN:
+            stand_in_line(taker)
+            machine.wake(queue)
+            return
+        size = min(taker.credit_bytes, limits.DELIVERY_BYTES)
+        try:
+            picked = pick(queue, machine.bodies, share(queue, taker), size)
+        except UnreadableMessage as error:
+            _tell_unreadable(machine, queue, taker, error)
+            return
+        if not picked:
+            stand_in_line(taker)
+            return
+        served += _deliver(machine, queue, taker, picked)
+
+
+def _tell_unreadable(
+    machine: SlotMachine, queue: Queue, taker: Taker, error: UnreadableMessage
+) -> None:
+    """Nothing is skipped: the queue stands still, and who waits on it is told why."""
+    machine.unreadable += 1
+    if isinstance(taker, Getter):
+        end_getter(taker)
+        machine.replies.append(failed(taker.session.peer, taker.req, error, queue=queue.name))
+    else:
+        machine.replies.append(failed(taker.session.peer, None, error, queue=queue.name))
+
+
+def _deliver(machine: SlotMachine, queue: Queue, taker: Taker, picked: list[Picked]) -> int:
+    """Gives what was picked to the taker, less what has expired; gives its bytes."""
+    expired = [item for item in picked if 0 < item.batch.expires_at <= machine.now]
+    if expired:
+        picked = [item for item in picked if not 0 < item.batch.expires_at <= machine.now]
+        _settle_picked(machine, queue, expired, SettleReason.EXPIRED)
+        queue.counters.expired += sum(item.count for item in expired)
+    if not picked:
+        stand_in_line(taker)
+        return 0
+    delivery = Delivery(taker, picked, queue)
+    spend_credit(delivery)
+    if taker.auto_ack:
+        # At most once: the removal is committed before the delivery leaves.
+        _settle_picked(machine, queue, picked, SettleReason.TAKEN)
+        queue.counters.delivered += delivery.count
+        queue.counters.acked += delivery.count
+        answer_after(machine, delivery.reply)
+    else:
+        grant_leases(queue, delivery, machine.now)
+        machine.wake_at(queue, machine.now + taker.lease_ms)
+        machine.replies.append(delivery.reply)
+    if isinstance(taker, Getter):
+        end_getter(taker)
+    else:
+        stand_in_line(taker)
+    return delivery.size
+
+
+def _settle_picked(
+    machine: SlotMachine, queue: Queue, picked: list[Picked], reason: SettleReason
+) -> None:
+    parts = [
+        (item.first, item.count, Portion.of_batch(item.batch, item.first, item.count, 0))
+        for item in picked
+    ]
+    settle(machine, queue, parts, reason)
+
+
+def seal(machine: SlotMachine) -> None:
+    """Closes the turn's open puts; called before the turn's entries are taken to be written."""
+    for queue in machine.opened:
+        entry: BatchPut | None = queue.open_put
+        if entry is not None:
+            seal_put(entry, queue)
+            queue.open_put = None
+    machine.opened.clear()
+
+
+def expire_producers(machine: SlotMachine) -> None:
+    keys = machine.producers.idle(machine.now)
+    if keys:
+        machine.propose(ProducersExpired(keys))

@@ -1,0 +1,1 @@
+"""What is on disk: the Store, its key layout and records, and recovery."""

@@ -1,0 +1,116 @@
+"""The layout of keys; all numbers big-endian, so that keys sort as their numbers do.
+
+    LOG     inst u32 | lsn u64                                         -> records.encode_log_row
+    BODY    inst u32 | queue u32 | lane u8 | first position u64        -> records.encode_body
+    EXPIRY  inst u32 | expires_at u64 | queue u32 | lane u8 | first u64 -> count u32
+    STATE   inst u32 | kind u8 | ...                                   -> msgpack
+              META       the slot's row
+              QUEUE      queue u32
+              SETTLED    queue u32 | chunk u64       (the bitmap itself)
+              ATTEMPTED  queue u32 | first position u64
+              PRODUCER   queue u32 | producer id
+
+``inst`` is the local instance of a slot.  Instance 0 is the store's own: its META row counts
+instances and reigns, its SLOT rows (slot u32) name the instance of each slot.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from struct import Struct
+
+STORE_INSTANCE = 0
+
+_LOG = Struct(">IQ")
+_BODY = Struct(">IIBQ")
+_EXPIRY = Struct(">IQIBQ")
+_STATE = Struct(">IB")
+_STATE_QUEUE = Struct(">IBI")
+_STATE_POSITION = Struct(">IBIQ")
+
+
+class StateKind(IntEnum):
+    META = 0
+    QUEUE = 1
+    SETTLED = 2
+    ATTEMPTED = 3
+    PRODUCER = 4
+    SLOT = 5
+
+
+def log_key(instance: int, lsn: int) -> bytes:
+    return _LOG.pack(instance, lsn)
+
+
+def lsn_of(key: bytes) -> int:
+    return int(_LOG.unpack(key)[1])
+
+
+def body_key(instance: int, number: int, lane: int, first: int) -> bytes:
+    return _BODY.pack(instance, number, lane, first)
+
+
+def first_of_body(key: bytes) -> int:
+    return int(_BODY.unpack(key)[3])
+
+
+def queue_bodies(instance: int, number: int) -> tuple[bytes, bytes]:
+    """The [low, high) keys of all bodies of a queue."""
+    return _BODY.pack(instance, number, 0, 0), _BODY.pack(instance, number + 1, 0, 0)
+
+
+def expiry_key(instance: int, expires_at: int, number: int, lane: int, first: int) -> bytes:
+    return _EXPIRY.pack(instance, expires_at, number, lane, first)
+
+
+def decode_expiry_key(key: bytes) -> tuple[int, int, int, int]:
+    """(expires_at, queue number, lane, first position)"""
+    _, expires_at, number, lane, first = _EXPIRY.unpack(key)
+    return expires_at, number, lane, first
+
+
+def instance_keys(instance: int) -> tuple[bytes, bytes]:
+    """The [low, high) keys of an instance, in any family."""
+    return instance.to_bytes(4, "big"), (instance + 1).to_bytes(4, "big")
+
+
+def meta_key(instance: int) -> bytes:
+    return _STATE.pack(instance, StateKind.META)
+
+
+def slot_key(slot: int) -> bytes:
+    return _STATE_QUEUE.pack(STORE_INSTANCE, StateKind.SLOT, slot)
+
+
+def queue_key(instance: int, number: int) -> bytes:
+    return _STATE_QUEUE.pack(instance, StateKind.QUEUE, number)
+
+
+def settled_key(instance: int, number: int, chunk: int) -> bytes:
+    return _STATE_POSITION.pack(instance, StateKind.SETTLED, number, chunk)
+
+
+def attempted_key(instance: int, number: int, first: int) -> bytes:
+    return _STATE_POSITION.pack(instance, StateKind.ATTEMPTED, number, first)
+
+
+def producer_key(instance: int, number: int, producer: bytes) -> bytes:
+    return _STATE_QUEUE.pack(instance, StateKind.PRODUCER, number) + producer
+
+
+def kind_keys(instance: int, kind: StateKind) -> tuple[bytes, bytes]:
+    """The [low, high) keys of one kind of state row."""
+    return _STATE.pack(instance, kind), _STATE.pack(instance, kind + 1)
+
+
+def rows_of_queue(instance: int, kind: StateKind, number: int) -> tuple[bytes, bytes]:
+    """The [low, high) keys of a queue's rows of one kind."""
+    return (
+        _STATE_QUEUE.pack(instance, kind, number),
+        _STATE_QUEUE.pack(instance, kind, number + 1),
+    )
+
+
+def decode_state_key(key: bytes) -> tuple[int, bytes]:
+    """(queue number, the key's rest) of a QUEUE, SETTLED, ATTEMPTED or PRODUCER row."""
+    return int.from_bytes(key[5:9], "big"), key[9:]

@@ -1,0 +1,233 @@
+"""The bytes of rows.  Every row begins with its version, so that a later program reads older ones.
+
+    log row   version u8 | kind u8 | epoch u64 | now u64 | chain u32 | payload (msgpack array)
+    body      version u8 | count u32 | put_at u64 | expires_at u64 | crc u32
+              | properties bytes u16 | columns bytes u32 | properties | columns | batch
+
+``chain`` is the CRC-32 of the row without it, continued from the row before: a row that is missing,
+altered or moved breaks it.  ``crc`` covers the whole body but itself.
+
+To change a record: raise its version, keep the reader of the old one beside the new one's, and
+write only the new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from struct import Struct
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import msgpack
+
+from broker.errors import DataDamaged, UnreadableMessage
+from broker.model import entries
+from broker.model.stored_batch import Extent, StoredBatch
+
+LOG_VERSION = 1
+BODY_VERSION = 1
+_LOG_HEAD = Struct(">BBQQ")
+_CHAIN = Struct(">I")
+_LOG_BYTES_MIN = _LOG_HEAD.size + _CHAIN.size
+_BODY_FACTS = Struct(">BIQQ")
+_BODY_SIZES = Struct(">HI")
+_CRC = Struct(">I")
+_BODY_BYTES_MIN = _BODY_FACTS.size + _CRC.size + _BODY_SIZES.size
+
+
+class Kind(IntEnum):
+    """Numbers of the entries on disk; never reused."""
+
+    EPOCH_START = 1
+    QUEUE_DECLARED = 2
+    QUEUE_DELETED = 3
+    BATCH_PUT = 4
+    SETTLED = 5
+    RETURNED = 6
+    PURGED = 7
+    EXPIRY_SWEPT = 8
+    TRIMMED = 9
+    PRODUCERS_EXPIRED = 10
+
+
+class LogRow(NamedTuple):
+    epoch: int
+    now: int
+    chain: int
+    entry: entries.Entry
+
+
+def encode_log_row(
+    epoch: int, now: int, entry: entries.Entry, chain: int, body_crc: int
+) -> tuple[bytes, int]:
+    """(the row, the new chain); ``body_crc`` binds a put to its body, 0 for other entries."""
+    kind, encode = _ENCODERS[type(entry)]
+    head = _LOG_HEAD.pack(LOG_VERSION, kind, epoch, now)
+    payload = msgpack.packb(encode(entry, body_crc))
+    chain = crc32(payload, crc32(head, chain))
+    return head + _CHAIN.pack(chain) + payload, chain
+
+
+def decode_log_row(lsn: int, row: bytes, previous_chain: int) -> LogRow:
+    """Raises DataDamaged when the row does not continue the chain."""
+    if len(row) < _LOG_BYTES_MIN:
+        raise DataDamaged(f"log row {lsn} has only {len(row)} bytes")
+    version, kind, epoch, now = _LOG_HEAD.unpack_from(row)
+    if version != LOG_VERSION:
+        raise DataDamaged(f"log row {lsn} has version {version}, this program reads {LOG_VERSION}")
+    chain = int(_CHAIN.unpack_from(row, _LOG_HEAD.size)[0])
+    payload = row[_LOG_BYTES_MIN:]
+    if crc32(payload, crc32(row[: _LOG_HEAD.size], previous_chain)) != chain:
+        raise DataDamaged(f"log row {lsn} does not continue the log: its checksum differs")
+    return LogRow(epoch, now, chain, _DECODERS[Kind(kind)](msgpack.unpackb(payload), now))
+
+
+def encode_body(body: StoredBatch) -> tuple[bytes, int]:
+    """(the value, its crc)"""
+    facts = _BODY_FACTS.pack(BODY_VERSION, body.count, body.put_at, body.expires_at)
+    rest = _BODY_SIZES.pack(len(body.properties), len(body.columns)) + body.properties
+    rest += body.columns
+    crc = crc32(body.batch, crc32(rest, crc32(facts)))
+    return b"".join((facts, _CRC.pack(crc), rest, body.batch)), crc
+
+
+def decode_body(lane: int, first: int, value: bytes) -> StoredBatch:
+    """Raises UnreadableMessage when the checksum differs."""
+    if len(value) < _BODY_BYTES_MIN or value[0] != BODY_VERSION:
+        raise UnreadableMessage(f"the stored batch at position {first} is not a body record")
+    _, count, put_at, expires_at = _BODY_FACTS.unpack_from(value)
+    at = _BODY_FACTS.size
+    crc = _CRC.unpack_from(value, at)[0]
+    at += _CRC.size
+    if crc32(memoryview(value)[at:], crc32(value[: _BODY_FACTS.size])) != crc:
+        raise UnreadableMessage(f"the stored batch at position {first} fails its checksum")
+    properties_size, columns_size = _BODY_SIZES.unpack_from(value, at)
+    at += _BODY_SIZES.size
+    columns_at = at + properties_size
+    batch_at = columns_at + columns_size
+    return StoredBatch(
+        lane,
+        first,
+        count,
+        put_at,
+        expires_at,
+        value[at:columns_at],
+        value[columns_at:batch_at],
+        value[batch_at:],
+    )
+
+
+def _encode_put(entry: entries.BatchPut, body_crc: int) -> list[Any]:
+    body = entry.body
+    return [
+        entry.number,
+        body.lane,
+        body.first,
+        body.count,
+        body.size,
+        body.expires_at,
+        body_crc,
+        entry.sources,
+    ]
+
+
+def _decode_put(values: list[Any], now: int) -> entries.Entry:
+    number, lane, first, count, size, expires_at, _, sources = values
+    body = StoredBatch(lane, first, count, now, expires_at, b"", b"", b"")
+    body.size = size
+    return entries.BatchPut(number, body, [(producer, seq) for producer, seq in sources])
+
+
+def _encode_declared(entry: entries.QueueDeclared, body_crc: int) -> list[Any]:
+    return [entry.number, entry.uuid, entry.name, entry.settings]
+
+
+def _encode_settled(entry: entries.Settled, body_crc: int) -> list[Any]:
+    totals = [[lane, messages, size] for lane, (messages, size) in entry.totals.items()]
+    return [entry.number, int(entry.reason), entry.ranges, totals]
+
+
+def _decode_settled(values: list[Any], now: int) -> entries.Entry:
+    number, reason, ranges, totals = values
+    return entries.Settled(number, entries.SettleReason(reason), _pairs(ranges), _totals(totals))
+
+
+def _encode_returned(entry: entries.Returned, body_crc: int) -> list[Any]:
+    return [entry.number, entry.parts, entry.not_before]
+
+
+def _decode_returned(values: list[Any], now: int) -> entries.Entry:
+    number, parts, not_before = values
+    return entries.Returned(
+        number,
+        [(Extent(*extent), first, count, attempts) for extent, first, count, attempts in parts],
+        not_before,
+    )
+
+
+def _encode_purged(entry: entries.Purged, body_crc: int) -> list[Any]:
+    totals = [[lane, messages, size] for lane, (messages, size) in entry.totals.items()]
+    return [entry.number, entry.up_to, entry.kept, totals]
+
+
+def _decode_purged(values: list[Any], now: int) -> entries.Entry:
+    number, up_to, kept, totals = values
+    return entries.Purged(number, up_to, _pairs(kept), _totals(totals))
+
+
+def _decode_expiry(values: list[Any], now: int) -> entries.Entry:
+    row, later = values
+    return entries.ExpirySwept(tuple(row), [tuple(again) for again in later])
+
+
+def _encode_trimmed(entry: entries.Trimmed, body_crc: int) -> list[Any]:
+    sweeps = [[s.number, s.lane, s.swept, s.runs, s.held] for s in entry.sweeps]
+    return [entry.to_lsn, sweeps]
+
+
+def _decode_trimmed(values: list[Any], now: int) -> entries.Entry:
+    to_lsn, sweeps = values
+    return entries.Trimmed(
+        to_lsn,
+        [
+            entries.LaneSweep(number, lane, swept, _pairs(runs), _pairs(held))
+            for number, lane, swept, runs, held in sweeps
+        ],
+    )
+
+
+def _pairs(values: list[list[int]]) -> list[tuple[int, int]]:
+    return [(first, second) for first, second in values]
+
+
+def _totals(values: list[list[int]]) -> entries.LaneTotals:
+    return {lane: (messages, size) for lane, messages, size in values}
+
+
+_ENCODERS: dict[type[entries.Entry], tuple[Kind, Callable[[Any, int], list[Any]]]] = {
+    entries.EpochStart: (Kind.EPOCH_START, lambda entry, _: [entry.epoch]),
+    entries.QueueDeclared: (Kind.QUEUE_DECLARED, _encode_declared),
+    entries.QueueDeleted: (Kind.QUEUE_DELETED, lambda entry, _: [entry.number]),
+    entries.BatchPut: (Kind.BATCH_PUT, _encode_put),
+    entries.Settled: (Kind.SETTLED, _encode_settled),
+    entries.Returned: (Kind.RETURNED, _encode_returned),
+    entries.Purged: (Kind.PURGED, _encode_purged),
+    entries.ExpirySwept: (Kind.EXPIRY_SWEPT, lambda entry, _: [entry.row, entry.later]),
+    entries.Trimmed: (Kind.TRIMMED, _encode_trimmed),
+    entries.ProducersExpired: (Kind.PRODUCERS_EXPIRED, lambda entry, _: [entry.keys]),
+}
+_DECODERS: dict[Kind, Callable[[list[Any], int], entries.Entry]] = {
+    Kind.EPOCH_START: lambda values, _: entries.EpochStart(*values),
+    Kind.QUEUE_DECLARED: lambda values, _: entries.QueueDeclared(*values),
+    Kind.QUEUE_DELETED: lambda values, _: entries.QueueDeleted(*values),
+    Kind.BATCH_PUT: _decode_put,
+    Kind.SETTLED: _decode_settled,
+    Kind.RETURNED: _decode_returned,
+    Kind.PURGED: _decode_purged,
+    Kind.EXPIRY_SWEPT: _decode_expiry,
+    Kind.TRIMMED: _decode_trimmed,
+    Kind.PRODUCERS_EXPIRED: lambda values, _: entries.ProducersExpired(
+        [(producer, number) for producer, number in values[0]]
+    ),
+}

@@ -1,0 +1,214 @@
+"""Sessions and what concerns the broker as a whole: hello, ping, bye, lists, refusals, drain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from broker import limits
+from broker.core.queue_handlers import stats_of
+from broker.core.session import Session, Sessions
+from broker.core.settle_handlers import return_of_session
+from broker.core.take_handlers import end_getter, end_takers_of
+from broker.errors import LimitReached, MsgQueueError, SessionClosed, ShuttingDown
+from broker.model import commands
+from broker.model.replies import Reply, failed, ok
+from broker.node.settings import NodeSettings
+from broker.node.slots import ServedSlot, Slots
+from broker.protocol.commands import Malformed
+
+_NEW_WORK = (commands.Put, commands.Get, commands.Consume, commands.Declare)
+_CONTEXT = ("cmd", "queue", "consumer", "producer", "seq")
+_WELCOME_LIMITS = {
+    "message_bytes_max": limits.MESSAGE_BYTES_MAX,
+    "batch_bytes_max": limits.BATCH_BYTES_MAX,
+    "batch_count_max": limits.BATCH_COUNT_MAX,
+    "header_bytes_max": limits.HEADER_BYTES_MAX,
+    "columns_bytes_max": limits.COLUMNS_BYTES_MAX,
+    "ranges_max": limits.RANGES_MAX,
+    "credit_max": limits.CREDIT_MAX,
+    "credit_bytes_max": limits.CREDIT_BYTES_MAX,
+    "unconfirmed_batches_max": limits.UNCONFIRMED_BATCHES_MAX,
+}
+
+Handler = Callable[[bytes, Session | None, Any], None]
+
+
+class Reception:
+    def __init__(self, settings: NodeSettings, draw: Callable[[int], bytes], slots: Slots) -> None:
+        self._settings = settings
+        self._draw = draw
+        self._slots = slots
+        self._replies: list[Reply] = []
+        self._alarm: str | None = None
+        self.sessions = Sessions()
+        #: Slots that got messages back outside of their own commands.
+        self._touched: list[ServedSlot] = []
+        self.draining = False
+        self.now = 0
+        #: Counts since the start; each only rises.
+        self.counters: dict[str, int] = {}
+        self.handlers: dict[type[commands.Command], Handler] = {
+            commands.Hello: self._handle_hello,
+            commands.Ping: self._handle_ping,
+            commands.Bye: self._handle_bye,
+            commands.Queues: self._handle_queues,
+        }
+
+    def count(self, name: str) -> None:
+        self.counters[name] = self.counters.get(name, 0) + 1
+
+    def take_replies(self) -> list[Reply]:
+        replies, self._replies = self._replies, []
+        return replies
+
+    def require_open(self, kind: type[commands.Command]) -> None:
+        if self.draining and kind in _NEW_WORK:
+            raise ShuttingDown("this broker is shutting down")
+
+    def refuse_malformed(self, peer: bytes, bad: Malformed) -> None:
+        self.count(f"refused_{bad.error.name}")
+        context = {name: value for name in _CONTEXT if _is_plain(value := bad.header.get(name))}
+        self._replies.append(failed(peer, bad.req, bad.error, **context))
+
+    def refuse(self, peer: bytes, command: commands.Command, error: MsgQueueError) -> None:
+        self.count(f"refused_{error.name}")
+        context: dict[str, Any] = {"cmd": type(command).__name__.lower()}
+        for name in _CONTEXT[1:]:
+            value = getattr(command, name, None)
+            if value is not None:
+                context[name] = value
+        self._replies.append(failed(peer, command.req, error, **context))
+
+    def _handle_hello(self, peer: bytes, old: Session | None, command: commands.Hello) -> None:
+        if self.draining:
+            raise ShuttingDown("this broker is shutting down")
+        if len(self.sessions) >= self._settings.sessions_max:
+            raise LimitReached(f"this broker takes at most {self._settings.sessions_max} sessions")
+        resumed = self.sessions.of_id(command.resume) if command.resume else None
+        for former in (old, resumed):
+            if former is not None and not former.closed:
+                self._close(former, "resumed by a new session", told=former.peer != peer)
+        session = Session(self._draw(16), peer, command.client, command.timeout_ms, self.now)
+        self.sessions.add(session)
+        self.count("sessions_opened")
+        header = {
+            "re": "welcome",
+            "session": session.id,
+            "broker": self._settings.broker_id,
+            "version": self._settings.version,
+            "timeout_ms": command.timeout_ms,
+            "limits": _WELCOME_LIMITS,
+        }
+        if command.req is not None:
+            header["req"] = command.req
+        self._replies.append(Reply(peer, header))
+
+    def _handle_ping(self, peer: bytes, session: Session | None, command: commands.Ping) -> None:
+        header: dict[str, Any] = {"re": "pong"}
+        if command.req is not None:
+            header["req"] = command.req
+        self._replies.append(Reply(peer, header))
+
+    def _handle_bye(self, peer: bytes, session: Session | None, command: commands.Bye) -> None:
+        assert session is not None
+        self._touched += self.end_session(session, charge=False)
+        if command.req is not None:
+            self._replies.append(ok(peer, command.req))
+
+    def _handle_queues(
+        self, peer: bytes, session: Session | None, command: commands.Queues
+    ) -> None:
+        names = sorted(
+            name
+            for served in self._slots
+            for name, queue in served.machine.names.items()
+            if name > command.after and not queue.deleted
+        )
+        if command.req is not None:
+            page = names[: command.max]
+            more = len(names) > command.max
+            self._replies.append(ok(peer, command.req, queues=page, more=more))
+
+    def handle_all_stats(self, session: Session, command: commands.Command) -> None:
+        """Totals over all queues, and the broker's own counters."""
+        totals = {"ready": 0, "in_flight": 0, "delayed": 0, "messages": 0, "bytes": 0}
+        queues = 0
+        for served in self._slots:
+            for queue in served.machine.queues.values():
+                queues += 1
+                stats = stats_of(served.machine, queue)
+                for name in totals:
+                    totals[name] += stats[name]
+        if command.req is not None:
+            stats = {
+                **totals,
+                "queues": queues,
+                "sessions": len(self.sessions),
+                "alarm": self._alarm,
+                "counters": self.counters,
+            }
+            self._replies.append(ok(session.peer, command.req, stats=stats))
+
+    def end_silent(self) -> list[ServedSlot]:
+        """Ends sessions that were silent too long; gives the slots that got messages back."""
+        touched, self._touched = self._touched, []
+        for session in self.sessions.take_silent(self.now):
+            self.count("sessions_silent")
+            touched += self.end_session(session, charge=True)
+            self._tell_closed(session.peer, "silent for too long")
+        return touched
+
+    def _close(self, session: Session, reason: str, told: bool) -> None:
+        self._touched += self.end_session(session, charge=False)
+        if told:
+            self._tell_closed(session.peer, reason)
+
+    def _tell_closed(self, peer: bytes, reason: str) -> None:
+        error = SessionClosed(reason)
+        header = {"re": "closed", "code": error.code, "error": error.name, "text": error.text}
+        self._replies.append(Reply(peer, header))
+
+    def end_session(self, session: Session, charge: bool) -> list[ServedSlot]:
+        """Its messages come back; gives the slots that have them."""
+        self.sessions.remove(session)
+        touched: list[ServedSlot] = []
+        for slot, number in session.queues:
+            served = self._slots.find(slot)
+            queue = served.machine.queues.get(number) if served else None
+            if served is None or queue is None or queue.deleted:
+                continue
+            served.machine.log.advance_time(self.now)
+            end_takers_of(queue, session)
+            return_of_session(served.machine, queue, session, charge)
+            touched.append(served)
+        return touched
+
+    def adopt(self, served: ServedSlot) -> None:
+        """A slot that was opened after the alarm was set."""
+        served.machine.alarm = self._alarm
+
+    def set_alarm(self, reason: str | None) -> None:
+        self._alarm = reason
+        for served in self._slots:
+            served.machine.alarm = reason
+
+    def begin_drain(self) -> None:
+        """Waiting gets fail by name now; consumers hear it with the farewell."""
+        self.draining = True
+        error = ShuttingDown("this broker is shutting down")
+        for served in self._slots:
+            for queue in served.machine.queues.values():
+                for getter in list(queue.getters.values()):
+                    end_getter(getter)
+                    self._replies.append(failed(getter.session.peer, getter.req, error))
+
+    def farewells(self) -> list[Reply]:
+        for session in self.sessions:
+            self._tell_closed(session.peer, "this broker is shutting down")
+        return self.take_replies()
+
+
+def _is_plain(value: Any) -> bool:
+    """True for what is small and safe to repeat to a client that sent a malformed command."""
+    return isinstance(value, int) or (isinstance(value, str | bytes) and 0 < len(value) <= 255)

@@ -1,0 +1,85 @@
+"""The command line of the benchmark: `python -m bench`, explained in bench/README.md."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import paired, report
+from bench.machine import describe
+from bench.peers.msgqueue import MsgQueue
+from bench.peers.registry import chosen
+from bench.report import Table
+from bench.rows import backlog, latency, throughput
+from bench.settings import Settings, say
+
+ROWS = ("all", "throughput", "latency", "backlog", "paired")
+
+
+def main() -> int:
+    """Measure what the arguments ask for and write the results."""
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.row == "paired" and not arguments.against:
+        parser.error("paired needs --against, a working tree or a command")
+    try:
+        settings = Settings(
+            chosen(arguments.only), arguments.seconds, arguments.repeat, arguments.data
+        )
+    except ValueError as error:
+        parser.error(str(error))
+    context = describe(settings.data_root) | {
+        "command": "python -m bench " + " ".join(sys.argv[1:]),
+        "seconds": settings.seconds,
+        "repeats": settings.repeat,
+        "versions": {c.name: c.version() for c in settings.contenders if not c.missing()},
+    }
+    tables = _measure(arguments, settings)
+    path = report.write(arguments.output or _default_name(arguments.row), context, tables)
+    print("\n\n".join(table.as_markdown() for table in tables))
+    say(f"\nwritten: {os.path.relpath(path)} and its .json")
+    return 0
+
+
+def _measure(arguments: argparse.Namespace, settings: Settings) -> Sequence[Table]:
+    if arguments.row == "paired":
+        return paired.measure(settings, arguments.against)
+    if arguments.row == "backlog":
+        return backlog.measure(settings, MsgQueue(), arguments.messages)
+    tables: list[Table] = []
+    if arguments.row in {"all", "throughput"}:
+        tables += throughput.measure(settings)
+    if arguments.row in {"all", "latency"}:
+        tables += latency.measure(settings)
+    return tables
+
+
+def _default_name(row: str) -> str:
+    return "latest" if row == "all" else row
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("row", nargs="?", default="all", choices=ROWS)
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of a run")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each contender")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NAME", help="contenders, by a part of the name"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("/var/tmp"),
+        help="where all brokers keep their data; must lie on a real disk",
+    )
+    parser.add_argument("--messages", type=int, default=10_000_000, help="length of the backlog")
+    parser.add_argument(
+        "--against", metavar="TREE|COMMAND", help="what paired compares this tree with"
+    )
+    parser.add_argument("--output", metavar="NAME", help="name of the result files")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

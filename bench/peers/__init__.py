@@ -1,0 +1,1 @@
+"""The contenders: one module each, and `bench.peers.registry` that names them."""

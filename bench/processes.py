@@ -1,0 +1,130 @@
+"""Broker processes: a free port, the start, the wait until it answers, the end by its own pid.
+
+Owns every process that the benchmark starts. Never touches one that it did not start. Law: a
+server's process group dies with its context, whatever happened in between.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_STOP_SECONDS = 20.0
+_START_SECONDS = 60.0
+_LOOK_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running broker and the port that its clients use."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    def stop(self) -> None:
+        """Ask the process group to end, then insist."""
+        self._signal(signal.SIGTERM)
+        try:
+            self.process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """End the process group at once, as a crash would."""
+        self._signal(signal.SIGKILL)
+        self.process.wait()
+
+    def resident_bytes(self) -> int:
+        """Return the resident memory of the whole process group."""
+        return sum(_resident_bytes(pid) for pid in _group_members(self.process.pid))
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def launch(
+    command: Sequence[str],
+    port: int,
+    directory: Path,
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Server:
+    """Start `command` in a process group of its own; its output goes to a file."""
+    directory.mkdir(parents=True, exist_ok=True)
+    log = directory / "bench-server.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            env=None if env is None else {**os.environ, **env},
+            start_new_session=True,
+        )
+    return Server(process, port, log)
+
+
+def wait_until_listening(server: Server) -> Server:
+    """Return `server` when its port accepts a connection; stop it and raise if it never does."""
+    wait_until(server, lambda: _accepts(server.port))
+    return server
+
+
+def wait_until(server: Server, is_ready: Callable[[], bool]) -> None:
+    """Look at a condition until it holds; a server that ends or is too slow raises."""
+    deadline = time.monotonic() + _START_SECONDS
+    while not is_ready():
+        if server.process.poll() is not None or time.monotonic() > deadline:
+            server.kill()
+            tail = server.log.read_text(errors="replace")[-2_000:]
+            raise RuntimeError(f"{server.process.args!r} did not start:\n{tail}")
+        time.sleep(_LOOK_SECONDS)
+
+
+@contextmanager
+def running(server: Server) -> Iterator[Server]:
+    """Stop the server when the block ends."""
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _accepts(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0):
+        return True
+    return False
+
+
+def _group_members(group: int) -> list[int]:
+    members = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            if os.getpgid(int(entry.name)) == group:
+                members.append(int(entry.name))
+    return members
+
+
+def _resident_bytes(pid: int) -> int:
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+    return 0

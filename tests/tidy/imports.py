@@ -7,7 +7,7 @@ table below is the one in ``docs/architecture.md``; a new package gets its row i
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tests.tidy.source import Finding, Source
@@ -40,7 +40,8 @@ ONLY: Mapping[str, set[str]] = {
 
 #: Packages that decide and never act: the shell hands them the time and random bits.
 PURE = {package for floor, package in FLOORS if floor <= 2} | {"broker.node", "broker.testing"}
-PURE_MODULES: set[str] = set()
+#: The client's conversation is pure as well, with all modules of the client that it uses.
+PURE_SESSION = "broker.client.session"
 OUTSIDE_WORLD = frozenset(
     {
         *("asyncio", "concurrent", "datetime", "logging", "multiprocessing", "os", "pathlib"),
@@ -124,8 +125,10 @@ def _breach(importer: str, imported: str, found: Import) -> str:
 
 def purity(sources: Iterable[Source]) -> Iterator[Finding]:
     """Pure packages that reach for the outside world."""
-    for source in sources:
-        if package_of(source.module) not in PURE and source.module not in PURE_MODULES:
+    listed = list(sources)
+    session = _session_modules(listed)
+    for source in listed:
+        if package_of(source.module) not in PURE and source.module not in session:
             continue
         for found in imports_of(source):
             if found.imported.split(".")[0] in OUTSIDE_WORLD:
@@ -137,6 +140,20 @@ def purity(sources: Iterable[Source]) -> Iterator[Finding]:
         for call in source.calls():
             if isinstance(call.func, ast.Name) and call.func.id in {"open", "print", "input"}:
                 yield source.find(call.lineno, f"{source.module} is pure: no {call.func.id}()")
+
+
+def _session_modules(sources: Sequence[Source]) -> set[str]:
+    known = {source.module: source for source in sources}
+    found: set[str] = set()
+    left = [PURE_SESSION] if PURE_SESSION in known else []
+    while left:
+        module = left.pop()
+        found.add(module)
+        used = {item.imported for item in imports_of(known[module], known, for_types=False)}
+        left += [
+            name for name in (used & known.keys()) - found if name.startswith("broker.client.")
+        ]
+    return found
 
 
 def cycles(sources: Iterable[Source]) -> Iterator[Finding]:

@@ -154,6 +154,15 @@ def test_two_ways_to_the_same_module_are_no_cycle() -> None:
     assert list(imports.cycles(diamond)) == []
 
 
+def test_the_session_of_the_client_is_pure_with_all_that_it_uses() -> None:
+    client = [
+        source("broker/client/session.py", "import broker.client.puts"),
+        source("broker/client/puts.py", "import time"),
+        source("broker/client/link.py", "import time\nimport broker.client.session"),
+    ]
+    assert [finding.path for finding in imports.purity(client)] == ["broker/client/puts.py"]
+
+
 def test_a_finding_names_the_file_and_the_line() -> None:
     sample = source("broker/core/a.py", "x = 1\n\nimport time")
     assert str(next(imports.purity([sample]))).startswith("broker/core/a.py:3: ")

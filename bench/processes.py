@@ -5,6 +5,7 @@ server's process group dies with its context, whatever happened in between.
 """
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,6 +18,8 @@ from pathlib import Path
 _STOP_SECONDS = 20.0
 _START_SECONDS = 60.0
 _LOOK_SECONDS = 0.02
+_PORTS = (15_000, 32_000)
+_PORT_TRIES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,17 @@ class Server:
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of loopback that nobody listens on now.
+
+    It lies below the ports that the kernel gives to outgoing connections, so that none of those
+    can take it before the broker does.
+    """
+    for _ in range(_PORT_TRIES):
+        port = random.randrange(*_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"no free port found among {_PORTS}")
 
 
 def launch(
@@ -65,7 +74,7 @@ def launch(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Server:
-    """Start `command` in a process group of its own; its output goes to a file."""
+    """Start `command` in a process group of its own; whatever it drops goes to `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / "bench-server.log"
     with log.open("ab") as output:
@@ -74,7 +83,7 @@ def launch(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            cwd=cwd,
+            cwd=cwd or directory,
             env=None if env is None else {**os.environ, **env},
             start_new_session=True,
         )

@@ -1,0 +1,67 @@
+"""The command line: ``msgqueue serve``.
+
+Owns the words of the commands, and how an error ends the process: one line on standard error
+and the exit status of the error.  click is an extra, and imported by no other module.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from broker.errors import MsgQueueError, ProcessError
+from broker.server.config import FIELDS, Config, load_config
+from broker.server.service import serve
+from broker.server.version import program_version
+
+try:
+    import click
+except ModuleNotFoundError:
+    sys.exit("msgqueue: the command line needs click: pip install 'msgqueue[cli]'")
+
+_Command = TypeVar("_Command", bound=Callable[..., object])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(program_version(), prog_name="msgqueue")
+def main() -> None:
+    """A durable message broker over ZeroMQ."""
+
+
+def _with_fields(command: _Command) -> _Command:
+    """One flag for each field of the Config; what is not given stays out of the flags."""
+    defaults = Config()
+    for field in reversed(FIELDS):
+        default = getattr(defaults, field.name)
+        flag = field.flag
+        extra: dict[str, Any] = {"metavar": field.metavar}
+        if isinstance(default, bool):
+            flag, extra = f"{flag}/--no-{field.flag[2:]}", {"default": None}
+        shown = ", ".join(default) if isinstance(default, tuple) else default
+        command = click.option(
+            flag,
+            field.name,
+            multiple=isinstance(default, tuple),
+            help=f"{field.help} [{field.variable}; default: {shown}]",
+            **extra,
+        )(command)
+    return command
+
+
+@main.command("serve")
+@click.option("--config", "file", type=click.Path(path_type=Path), help="A TOML file.")
+@_with_fields
+def serve_command(file: Path | None, **flags: object) -> None:
+    """Run a broker until SIGTERM or SIGINT."""
+    given = {name: value for name, value in flags.items() if value not in (None, ())}
+    try:
+        serve(load_config(given, os.environ, file=file))
+    except MsgQueueError as error:
+        sys.stdout.flush()
+        print(f"msgqueue: {error.name}: {error.text}", file=sys.stderr, flush=True)
+        # What the interpreter would still do on its way out, flushing sockets and closing the
+        # store, must not happen once the disk has failed.
+        os._exit(error.exit_status if isinstance(error, ProcessError) else 1)

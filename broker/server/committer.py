@@ -1,0 +1,121 @@
+"""Who waits for the disk.
+
+Owns every ``Store.sync`` after the start.  Law: ``durable`` rises to a token only after a
+sync that began later has returned, and an error of the disk is raised to the loop before
+anything else leaves it.
+
+A sync releases the interpreter's lock, so a thread can wait for the disk while the loop goes
+on; all tokens given before a sync began are covered by it (group commit).  The thread costs
+two hops between threads, which a fast disk does not repay when nobody else has work.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from statistics import median
+from threading import Thread
+
+from broker.errors import DiskFailed, MsgQueueError
+from broker.server.logs import log_event
+
+_log = logging.getLogger("broker.server")
+
+#: A sync that takes less is waited for by the loop itself when it has nothing else to do.
+INLINE_SYNC_US_MAX = 1_000
+_PROBES = 15
+
+
+def measure_sync_us(directory: Path) -> int:
+    """Median time of an fdatasync after a small append in ``directory``, in microseconds."""
+    with tempfile.TemporaryFile(dir=directory, buffering=0) as probe:
+        times = []
+        for _ in range(_PROBES):
+            probe.write(bytes(512))
+            started = time.perf_counter_ns()
+            os.fdatasync(probe.fileno())
+            times.append(time.perf_counter_ns() - started)
+    return int(median(times)) // 1_000
+
+
+def sync_is_quick(directory: Path) -> bool:
+    """Measured anew at each start: it is a property of the disk, not of the program."""
+    sync_us = measure_sync_us(directory)
+    log_event(_log, logging.INFO, "disk measured", sync_us=sync_us)
+    return sync_us < INLINE_SYNC_US_MAX
+
+
+class Committer:
+    """``sync`` is the store's; ``wake`` makes the loop look at ``durable``, from any thread."""
+
+    def __init__(self, sync: Callable[[], None], wake: Callable[[], None], *, inline: bool) -> None:
+        self._sync = sync
+        self._wake = wake
+        self._inline = inline
+        self._tokens: SimpleQueue[int | None] = SimpleQueue()
+        self._given = -1
+        self._durable = -1
+        self._failure: MsgQueueError | None = None
+        self._thread = Thread(target=self._run, name="committer", daemon=True)
+        self._thread.start()
+
+    @property
+    def durable(self) -> int:
+        """The newest token that is on disk; raises the disk's error once there was one."""
+        if self._failure is not None:
+            raise self._failure
+        return self._durable
+
+    def commit(self, token: int, *, alone: bool) -> None:
+        """Makes ``token`` durable: now when that is the faster way, else soon.
+
+        ``alone`` tells that the loop has nothing else to do meanwhile.
+        """
+        idle = self._given == self._durable
+        self._given = token
+        if alone and idle and self._inline:
+            self._sync()
+            self._durable = token
+        else:
+            self._tokens.put(token)
+
+    def close(self) -> None:
+        """Returns when all that was given is durable; raises the disk's error."""
+        self._tokens.put(None)
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        is_open = True
+        while is_open:
+            token = self._newest()
+            if token is None:
+                is_open, token = False, self._given
+            if token > self._durable:
+                try:
+                    self._sync()
+                except MsgQueueError as error:
+                    self._fail(error)
+                    return
+                except BaseException as error:
+                    self._fail(DiskFailed(f"the sync ended with {error!r}"))
+                    raise
+                self._durable = token
+                self._wake()
+
+    def _newest(self) -> int | None:
+        """Waits for a token, and passes over those that a newer one covers; None to end."""
+        token = self._tokens.get()
+        while not self._tokens.empty():
+            token = self._tokens.get()
+        return token
+
+    def _fail(self, error: MsgQueueError) -> None:
+        self._failure = error
+        self._wake()

@@ -1,0 +1,186 @@
+"""What the operator may set, and where each value comes from.
+
+Law: flags, then the environment (``MSGQUEUE_<NAME>``), then the TOML file, then the default;
+the first that names a value wins.  A name that nobody knows in a file is refused, never
+ignored: a misspelt setting is a setting that is not in force.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from broker import limits
+from broker.errors import ConfigError
+from broker.server.addresses import is_local, require_listen_address
+from broker.server.quantities import parse_bytes, parse_ms
+
+ENVIRONMENT_PREFIX = "MSGQUEUE_"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything a broker process is started with; sizes in bytes, times in milliseconds."""
+
+    listen: tuple[str, ...] = ("tcp://127.0.0.1:5570",)
+    data: Path = Path("msgqueue-data")
+    insecure: bool = False
+    log_format: str = "text"
+    log_level: str = "info"
+    #: None is a share of the machine's memory, 0 is no bound.
+    memory_max: int | None = None
+    disk_reserve: int = limits.DISK_RESERVE_BYTES
+    connections_max: int = limits.CONNECTIONS_MAX
+    auto_declare: bool = True
+    slots: int = limits.SLOTS_DEFAULT
+    sync: str = "auto"
+    drain: int = limits.DRAIN_MAX
+
+    def __post_init__(self) -> None:
+        if not self.listen:
+            raise ConfigError("listen names no address")
+        for address in self.listen:
+            if not is_local(require_listen_address(address)) and not self.insecure:
+                raise ConfigError(
+                    f"{address} can be reached from other machines, and connections are neither"
+                    " encrypted nor authenticated: listen on loopback, or accept it with"
+                    " --insecure"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One value: how its text is read, and what ``--help`` says of it."""
+
+    name: str
+    parse: Callable[[object], Any]
+    help: str
+    metavar: str
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return ENVIRONMENT_PREFIX + self.name.upper()
+
+
+def _parse_text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{value!r} is not a text")
+    return value
+
+
+def _parse_addresses(value: object) -> tuple[str, ...]:
+    """A list, or one text with commas between the addresses."""
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        raise ConfigError(f"{value!r} is not a list of addresses")
+    return tuple(require_listen_address(_parse_text(item).strip()) for item in items)
+
+
+def _parse_bool(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if not isinstance(value, str) or value.lower() not in words:
+        raise ConfigError(f"{value!r} is neither true nor false")
+    return words[value.lower()]
+
+
+def _integer(low: int, high: int) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        text = str(value) if not isinstance(value, bool) else ""
+        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+            raise ConfigError(f"{value!r} is not a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def _one_of(*choices: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if value not in choices:
+            raise ConfigError(f"{value!r} is not one of {', '.join(choices)}")
+        return str(value)
+
+    return parse
+
+
+FIELDS: tuple[Field, ...] = (
+    Field("listen", _parse_addresses, "Where clients connect; may be given more than once.", "URL"),
+    Field("data", lambda value: Path(_parse_text(value)), "The data directory.", "DIR"),
+    Field("insecure", _parse_bool, "Allow addresses that other machines can reach.", "BOOL"),
+    Field("log_format", _one_of("text", "json"), "How a log line looks.", "text|json"),
+    Field(
+        "log_level",
+        _one_of("debug", "info", "warning", "error"),
+        "The least grave line that is logged.",
+        "LEVEL",
+    ),
+    Field("memory_max", parse_bytes, "Above it puts are refused; 0 is no bound.", "SIZE"),
+    Field("disk_reserve", parse_bytes, "With less free disk puts are refused.", "SIZE"),
+    Field("connections_max", _integer(1, 1_000_000), "Open client connections.", "N"),
+    Field("auto_declare", _parse_bool, "A put on an unknown queue declares it.", "BOOL"),
+    Field("slots", _integer(1, 1_024), "Parts of the hash ring; fixed with the data.", "N"),
+    Field("sync", _one_of("auto", "inline", "thread"), "Who waits for the disk.", "MODE"),
+    Field("drain", parse_ms, "How long an end by SIGTERM may take.", "TIME"),
+)
+_BY_NAME = {field.name: field for field in FIELDS}
+
+
+def load_config(
+    flags: Mapping[str, object], environ: Mapping[str, str], *, file: Path | None = None
+) -> Config:
+    """The Config in force; raises ConfigError that names the value and where it stood.
+
+    ``flags`` holds only what was given on the command line.  ``file`` falls back to the
+    variable ``MSGQUEUE_CONFIG``.
+    """
+    if file is None and environ.get("MSGQUEUE_CONFIG"):
+        file = Path(environ["MSGQUEUE_CONFIG"])
+    values: dict[str, Any] = {}
+    if file is not None:
+        values.update(_read_file(file))
+    for field in FIELDS:
+        if field.variable in environ:
+            values[field.name] = _parse(field, environ[field.variable], field.variable)
+    for name, value in flags.items():
+        values[name] = _parse(_BY_NAME[name], value, _BY_NAME[name].flag)
+    return Config(**values)
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Variables with our prefix that set nothing: misspelt, or put there by an orchestrator.
+
+    They are reported and not refused, because some platforms add names of their own to each
+    process (a Kubernetes service called ``msgqueue`` gives ``MSGQUEUE_PORT``).
+    """
+    known = {field.variable for field in FIELDS} | {"MSGQUEUE_CONFIG"}
+    return sorted(
+        name for name in environ if name.startswith(ENVIRONMENT_PREFIX) and name not in known
+    )
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    for name in content:
+        if name not in _BY_NAME:
+            raise ConfigError(f"{path}: no setting is called {name!r}")
+    return {name: _parse(_BY_NAME[name], value, str(path)) for name, value in content.items()}
+
+
+def _parse(field: Field, value: object, source: str) -> Any:
+    try:
+        return field.parse(value)
+    except ConfigError as error:
+        raise ConfigError(f"{field.name} in {source}: {error.text}") from None

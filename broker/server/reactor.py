@@ -1,0 +1,194 @@
+"""The loop: client sockets, the node and the disk, one turn after another.
+
+A turn takes in what clients sent (bounded), lets the node decide and write, sends what may
+leave, and gives what was written to the committer.  All decisions are the node's; this
+module owns when they are asked for.  Its laws:
+
+- While the store stalls or too much is unsynced, no client is read (back-pressure).
+- After a pause of this process all input that waits is taken in before the node looks at the
+  time, so that a pause is never taken for the silence of the clients.
+- An error of the disk leaves ``run`` at once; nothing is sent after it.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+from collections.abc import Callable
+
+from broker import limits
+from broker.node.node import Node
+from broker.server.client_socket import ClientSocket
+from broker.server.committer import Committer
+from broker.server.connections import Connections
+from broker.server.logs import log_event
+from broker.server.wake_pipe import WakePipe
+from broker.server.watermarks import Watermarks
+from broker.storage.store import Store
+
+_log = logging.getLogger("broker.server")
+
+#: The watch over memory, disk and connections.
+WATCH_MS = 200
+REPORT_MS = 60_000
+#: How long the loop waits before it asks a stalled store again.
+STALL_MS = 5
+#: The loop looks at the time each WATCH_MS; a longer gap is a pause of the process.
+PAUSE_MS = 1_000
+CATCH_UP_TURNS_MAX = 64
+#: Written bytes for which a hop to the committer's thread is not repaid.
+ALONE_BYTES_MAX = 64 * limits.KIB
+#: Connections are looked through when the process has grown by so much.
+GROWTH_BYTES = 32 * limits.MIB
+
+
+class Reactor:
+    """One thread; ``run`` returns when a stop was asked for and the node has drained."""
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        store: Store,
+        clients: ClientSocket,
+        connections: Connections,
+        committer: Committer,
+        watermarks: Watermarks,
+        pipe: WakePipe,
+        now_ms: Callable[[], int],
+        stop_asked: Callable[[], bool],
+        drain_ms: int,
+    ) -> None:
+        self._node = node
+        self._store = store
+        self._clients = clients
+        self._connections = connections
+        self._committer = committer
+        self._watermarks = watermarks
+        self._pipe = pipe
+        self._now_ms = now_ms
+        self._stop_asked = stop_asked
+        self._drain_ms = drain_ms
+        self._drain_ends_at: int | None = None
+        self._told = committer.durable
+        self._looked_at = now_ms()
+        self._wake_at: int | None = self._looked_at
+        self._watch_at = self._looked_at
+        self._scanned_bytes = 0
+        self._alarm: str | None = None
+        self._is_held = False
+        self._poll = select.poll()
+        self._poll.register(pipe.fileno, select.POLLIN)
+        self._poll_held = select.poll()
+        self._poll_held.register(pipe.fileno, select.POLLIN)
+        for source in (clients, connections):
+            self._poll.register(source.fileno, select.POLLIN)
+
+    def run(self) -> None:
+        self._watch(self._looked_at)
+        while not self._is_finished():
+            self._wait()
+            self._turn()
+
+    def _wait(self) -> None:
+        """Blocks until there is something to do; returns at once while there is."""
+        if self._is_held:
+            ready = self._poll_held.poll(STALL_MS)
+        elif not self._clients.is_drained or self._clients.has_input():
+            return
+        else:
+            wake_at = self._watch_at
+            if self._wake_at is not None and self._wake_at < wake_at:
+                wake_at = self._wake_at
+            ready = self._poll.poll(max(0, wake_at - self._now_ms()))
+        for fileno, _ in ready:
+            if fileno == self._pipe.fileno:
+                self._pipe.clear()
+            elif fileno == self._connections.fileno:
+                self._connections.follow()
+
+    def _turn(self) -> None:
+        now_ms = self._now_ms()
+        if self._committer.durable > self._told:
+            self._tell_durable(now_ms)
+        self._is_held = (
+            self._node.unsynced_bytes > limits.UNSYNCED_BYTES_MAX or self._store.is_stalled()
+        )
+        if self._is_held:
+            return
+        if self._drain_ends_at is None and self._stop_asked():
+            self._drain_ends_at = now_ms + self._drain_ms
+            self._node.begin_drain(now_ms)
+        self._take_in(now_ms)
+        self._act(now_ms)
+        self._looked_at = now_ms
+        if now_ms >= self._watch_at:
+            self._watch(now_ms)
+
+    def _take_in(self, now_ms: int) -> None:
+        turns = 1 if now_ms - self._looked_at < PAUSE_MS else CATCH_UP_TURNS_MAX
+        receive = self._node.receive
+        for _ in range(turns):
+            self._clients.receive(now_ms, receive)
+            if self._clients.is_drained:
+                return
+
+    def _act(self, now_ms: int) -> None:
+        """Lets the node decide, again and again while a sync or a failed send gives it more."""
+        node, committer = self._node, self._committer
+        while True:
+            turn = node.finish_turn(now_ms)
+            failed = self._clients.send(turn.sends) if turn.sends else None
+            if turn.sync is not None:
+                alone = self._clients.is_drained and node.unsynced_bytes < ALONE_BYTES_MAX
+                committer.commit(turn.sync, alone=alone)
+            if failed:
+                self._end_sessions(now_ms, failed)
+            if committer.durable > self._told:
+                self._tell_durable(now_ms)
+            elif not failed:
+                self._wake_at = turn.wake_at
+                return
+
+    def _tell_durable(self, now_ms: int) -> None:
+        self._told = self._committer.durable
+        self._node.synced(now_ms, self._told)
+
+    def _end_sessions(self, now_ms: int, failed: dict[bytes, str]) -> None:
+        for peer, reason in failed.items():
+            self._clients.counters["peers_unreachable"] += 1
+            log_event(_log, logging.INFO, "peer unreachable", peer=peer, reason=reason)
+            self._node.unreachable(now_ms, peer, reason)
+
+    def _watch(self, now_ms: int) -> None:
+        self._watch_at = now_ms + WATCH_MS
+        self._connections.follow()
+        alarm = self._watermarks.look()
+        if (alarm is None) != (self._alarm is None):
+            event = "puts are refused" if alarm else "puts are taken again"
+            log_event(_log, logging.WARNING, event, reason=alarm or self._alarm)
+        self._alarm = alarm
+        self._node.set_alarm(alarm)
+        if self._clients.is_drained:
+            self._cut_unread()
+
+    def _cut_unread(self) -> None:
+        """Memory that grew and that no message explains is a multipart without an end."""
+        scarce, resident = self._watermarks.memory_is_short, self._watermarks.resident
+        self._scanned_bytes = min(self._scanned_bytes, resident)
+        if not scarce and resident - self._scanned_bytes < GROWTH_BYTES:
+            return
+        self._scanned_bytes = resident
+        unread_max = limits.UNREAD_BYTES_MAX // (8 if scarce else 1)
+        if cut := self._connections.cut_unread(unread_max):
+            log_event(_log, logging.WARNING, "connections cut", count=cut, unread_max=unread_max)
+
+    def _is_finished(self) -> bool:
+        if self._drain_ends_at is None:
+            return False
+        if self._node.is_drained:
+            return True
+        if self._now_ms() < self._drain_ends_at:
+            return False
+        log_event(_log, logging.WARNING, "drain cut short", drain_ms=self._drain_ms)
+        return True

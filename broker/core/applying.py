@@ -116,7 +116,8 @@ def _serve_returned(machine: SlotMachine, entry: entries.Returned, proposed: Pro
         return
     for extent, first, count, attempts in entry.parts:
         queue.leaving -= count
-        portion = Portion(extent, first, count, 0, 0, attempts)
+        portion = Portion(extent, first, count, attempts)
+        portion.handed_out = True
         queue.give_back(portion, entry.not_before)
     if entry.not_before:
         machine.wake_at(queue, entry.not_before)

@@ -12,6 +12,7 @@ from broker.core.bodies import Bodies
 from broker.core.lane_stream import LaneStream
 from broker.core.portion import Portion
 from broker.core.queue import Queue, without
+from broker.errors import UnreadableMessage
 from broker.model.commands import Range
 
 #: (first, count, portion)
@@ -21,31 +22,61 @@ ClaimedPart = tuple[int, int, Portion]
 def claim(
     queue: Queue, bodies: Bodies, asked: list[Range]
 ) -> tuple[list[ClaimedPart], list[Range]]:
-    """Takes waiting messages out of the ready set: (claimed parts, what cannot be claimed)."""
+    """Takes waiting messages out of the ready set: (claimed parts, what cannot be claimed).
+
+    What cannot be read cannot be claimed: nobody knows any more what it weighs.
+    """
     claimed: list[ClaimedPart] = []
     lost: list[Range] = []
     if queue.purging:
         return [], asked
     for first, count, attempts in asked:
-        parts = _claim_returned(queue, bodies, first, count, attempts)
-        if attempts == 0:
-            parts += _claim_ahead(queue, bodies, first, count)
-        parts.sort(key=lambda part: part[0])
+        try:
+            back = _find_returned(queue, bodies, first, count, attempts)
+            ahead = _find_ahead(queue, bodies, first, count) if attempts == 0 else []
+        except UnreadableMessage:
+            lost.append((first, count, attempts))
+            continue
+        for low, size, portion in back:
+            queue.resting.take(low, size)
+            if portion.extent.lane in queue.back:
+                queue.back[portion.extent.lane].take(low, size)
+        for low, size, portion in ahead:
+            _take_ahead(queue, queue.streams[portion.extent.lane], low, size)
+        parts = sorted([*back, *ahead], key=lambda part: part[0])
         claimed += parts
         taken = [(low, size) for low, size, _ in parts]
         lost += [(low, size, attempts) for low, size in without([(first, count)], taken)]
     return claimed, lost
 
 
-def _claim_returned(
+def _find_returned(
     queue: Queue, bodies: Bodies, first: int, count: int, attempts: int
 ) -> list[ClaimedPart]:
+    """What came back before this epoch, and was given to nobody since."""
     parts: list[ClaimedPart] = []
     for book in [*queue.back.values(), queue.resting]:
         for low, size, portion in book.overlapping(first, count):
-            if portion.attempts == attempts:
-                book.take(low, size)
+            if portion.attempts == attempts and not portion.handed_out:
                 parts += _read_parts(queue, bodies, portion.extent.lane, (low, size), attempts)
+    return parts
+
+
+def _find_ahead(queue: Queue, bodies: Bodies, first: int, count: int) -> list[ClaimedPart]:
+    """What was never handed out in this epoch: in the windows, and on disk behind them."""
+    parts: list[ClaimedPart] = []
+    end = min(first + count, queue.ledger.next_position)
+    for lane, stream in queue.streams.items():
+        for batch, start, length in stream.window:
+            low, high = max(start, first), min(start + length, end)
+            if low < high:
+                parts.append((low, high - low, Portion.of_batch(batch, low, high - low, 0)))
+        unread = max(first, stream.loaded_to)
+        for start, length, portion in _read_parts(
+            queue, bodies, lane, (unread, max(end - unread, 0)), 0
+        ):
+            fresh = queue.fresh_ranges(start, length)
+            parts += [(low, size, portion.part(low, size, 0)) for low, size in fresh]
     return parts
 
 
@@ -71,19 +102,7 @@ def _read_parts(
 
 def _take_ahead(queue: Queue, stream: LaneStream, first: int, count: int) -> None:
     """Out of the window, and out of what will be read into it."""
-    low = max(first, stream.loaded_to)
-    if low < first + count:
-        queue.claimed.add(low, first + count - low, None)
-    stream.cut(first, count)
-
-
-def _claim_ahead(queue: Queue, bodies: Bodies, first: int, count: int) -> list[ClaimedPart]:
-    parts: list[ClaimedPart] = []
-    end = min(first + count, queue.ledger.next_position)
-    for lane, stream in queue.streams.items():
-        low = max(first, stream.handed_to)
-        for start, size, _ in _read_parts(queue, bodies, lane, (low, max(end - low, 0)), 0):
-            for a, fresh in queue.fresh_ranges(start, size):
-                parts += _read_parts(queue, bodies, lane, (a, fresh), 0)
-                _take_ahead(queue, stream, a, fresh)
-    return parts
+    if first >= stream.loaded_to:
+        queue.claimed.add(first, count, None)
+    else:
+        stream.cut(first, count)

@@ -40,15 +40,16 @@ def expire(machine: SlotMachine) -> None:
 
 
 def _expire_row(machine: SlotMachine, row: ExpiryRow) -> ExpiryRow | None:
-    """Settles the row's waiting messages; a row to look at again when some are in flight."""
+    """Settles the row's waiting messages; a row to look at again when some are in flight, on
+    their way to the disk, or cannot be read."""
     queue = machine.queues.get(row.number)
-    if queue is None or queue.deleted or queue.purging:
+    if queue is None or queue.deleted:
         return None
     waiting = _waiting_ranges(queue, row)
-    parts, _ = claim(queue, machine.bodies, waiting)
+    parts, elsewhere = claim(queue, machine.bodies, waiting)
     if parts:
         queue.counters.expired += settle(machine, queue, parts, SettleReason.EXPIRED)
-    if queue.leases.ranges.overlapping(row.first, row.length):
+    if elsewhere:
         return row._replace(expires_at=machine.now + limits.LEASE_DEFAULT)
     return None
 

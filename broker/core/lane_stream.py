@@ -65,8 +65,9 @@ class LaneStream:
         return self.window[0][1] if self.window else self.loaded_to
 
     def skip_to(self, position: int) -> None:
-        """A purge: nothing below ``position`` is left to hand out."""
-        self.window.clear()
-        self.window_bytes = 0
-        self.loaded_to = max(self.loaded_to, position)
-        self.complete = False
+        """A purge: nothing below ``position``, where a batch begins, is left to hand out."""
+        while self.window and self.window[0][1] < position:
+            self.advance(self.window[0][2])
+        if self.loaded_to < position:
+            self.loaded_to = position
+            self.complete = False

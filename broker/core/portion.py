@@ -2,44 +2,80 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from operator import itemgetter
+
 from broker.model.stored_batch import Extent, StoredBatch
+
+#: (first position, number of positions, bytes) of a stored batch
+BatchSize = tuple[int, int, int]
 
 
 class Portion:
     """``count`` positions from ``first`` with ``size`` bytes and the same attempts.
 
     ``extent`` covers the whole stored batches that they lie in; a batch is erased only when
-    no portion covers it.  ``expires_at`` is 0 for never.
+    no portion covers it.  ``expires_at`` is 0 for never.  ``batches`` are those batches in order;
+    without them the portion has not been read since it came back, and its size is 0.
     """
 
-    __slots__ = ("attempts", "count", "expires_at", "extent", "first", "size")
+    __slots__ = (
+        "attempts",
+        "batches",
+        "count",
+        "expires_at",
+        "extent",
+        "first",
+        "handed_out",
+        "size",
+    )
 
     def __init__(
-        self, extent: Extent, first: int, count: int, size: int, expires_at: int, attempts: int
+        self,
+        extent: Extent,
+        first: int,
+        count: int,
+        attempts: int,
+        size: int = 0,
+        expires_at: int = 0,
+        batches: list[BatchSize] | None = None,
     ) -> None:
         self.extent = extent
         self.first = first
         self.count = count
+        self.attempts = attempts
         self.size = size
         self.expires_at = expires_at
-        self.attempts = attempts
+        self.batches = batches or []
+        #: True when it came back in this epoch: what an older epoch's holder says of it is late.
+        self.handed_out = False
 
     @classmethod
     def of_batch(cls, batch: StoredBatch, first: int, count: int, attempts: int) -> Portion:
         extent = Extent(batch.lane, batch.first, batch.count)
         size = batch.bytes_between(first, count)
-        return cls(extent, first, count, size, batch.expires_at, attempts)
+        batches = [(batch.first, batch.count, batch.size)]
+        return cls(extent, first, count, attempts, size, batch.expires_at, batches)
 
     def bytes_between(self, first: int, count: int) -> int:
-        """The share of ``size`` of a part; shares of disjoint parts add up exactly."""
+        """The bytes of a part: of each batch the share that ``StoredBatch`` gives, so that what is
+        added with a put and taken away in parts, over whatever portions, is the same."""
         if count == self.count:
             return self.size
-        low = first - self.first
-        return self.size * (low + count) // self.count - self.size * low // self.count
+        end, size = first + count, 0
+        index = max(bisect_right(self.batches, first, key=itemgetter(0)) - 1, 0)
+        while index < len(self.batches) and self.batches[index][0] < end:
+            start, length, whole = self.batches[index]
+            low, high = max(first - start, 0), min(end - start, length)
+            size += whole * high // length - whole * low // length
+            index += 1
+        return size
 
     def part(self, first: int, count: int, attempts: int) -> Portion:
         size = self.bytes_between(first, count)
-        return Portion(self.extent, first, count, size, self.expires_at, attempts)
+        part = Portion(self.extent, first, count, attempts, size, self.expires_at, self.batches)
+        part.handed_out = self.handed_out
+        return part
 
     def try_join(self, batch: StoredBatch, first: int, count: int) -> bool:
         """Takes in the positions that follow, when they share this portion's fate."""
@@ -49,4 +85,6 @@ class Portion:
         self.extent = Extent(batch.lane, self.extent.first, end - self.extent.first)
         self.count += count
         self.size += batch.bytes_between(first, count)
+        if self.batches[-1][0] != batch.first:
+            self.batches.append((batch.first, batch.count, batch.size))
         return True

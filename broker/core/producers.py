@@ -42,7 +42,8 @@ class Window:
             kept = self.applied << ahead if ahead < SEQUENCE_WINDOW else 0
             self.applied = (kept & _WINDOW_MASK) | 1
             self.highest = sequence
-        else:
+        elif -ahead < SEQUENCE_WINDOW:
+            # One further behind was overtaken on its way by a sequence that moved the window.
             self.applied |= 1 << -ahead
         self.used_at = now
 

@@ -116,6 +116,8 @@ class Queue:
 
     @property
     def ready(self) -> int:
+        if self.purging:
+            return 0
         away = self.leases.messages + self.resting.positions + self.leaving
         return self.ledger.messages - away
 
@@ -125,15 +127,16 @@ class Queue:
 
     def begin_epoch(self) -> None:
         """Builds the volatile side from the ledger: what was in flight is ready, uncharged."""
+        self.proposed_next = self.ledger.next_position
         for first, count, value in self.ledger.attempted:
-            portion = Portion(value.extent, first, count, 0, 0, value.attempts)
+            portion = Portion(value.extent, first, count, value.attempts)
             self.give_back(portion, value.not_before)
         for number, lane in sorted(self.ledger.lanes.items()):
             self.streams[number] = LaneStream(number, lane.swept)
             for low, high in lane.held:
                 extent = Extent(number, low, high - low)
                 for first, count in self.fresh_ranges(low, high - low):
-                    self.give_back(Portion(extent, first, count, 0, 0, 0), 0)
+                    self.give_back(Portion(extent, first, count, 0), 0)
 
     def fresh_ranges(self, first: int, count: int) -> list[tuple[int, int]]:
         """The parts of a range that are neither settled, nor claimed, nor were tried before."""
@@ -158,8 +161,11 @@ class Queue:
     def end_rests(self, now: int) -> None:
         while self.resting_until and self.resting_until[0][0] <= now:
             _, first, count = heappop(self.resting_until)
-            for low, size, portion in self.resting.take(first, count):
-                self.give_back(portion.part(low, size, portion.attempts), 0)
+            for start, length, value in self.ledger.attempted.overlapping(first, count):
+                # Some may have been claimed meanwhile and rest anew, until later.
+                if value.not_before <= now:
+                    for low, size, portion in self.resting.take(start, length):
+                        self.give_back(portion.part(low, size, portion.attempts), 0)
 
     def forget_purged(self, up_to: int) -> None:
         """A purge was applied: what it settled is neither ahead, nor ready, nor resting."""

@@ -111,7 +111,10 @@ def _head(queue: Queue, bodies: Bodies) -> _Head | None:
 def _read_back(
     queue: Queue, bodies: Bodies, lane: int, first: int, count: int
 ) -> tuple[StoredBatch, int, int]:
-    batch = bodies.read(queue.ledger.number, lane, first, first + count, 1, limits.READ_BYTES)[0]
+    found = bodies.read(queue.ledger.number, lane, first, first + count, 1, limits.READ_BYTES)
+    if not found or found[0].first > first:
+        raise UnreadableMessage(f"the stored batch of position {first} is missing")
+    batch = found[0]
     return batch, first, min(count, batch.end - first)
 
 

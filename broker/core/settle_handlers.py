@@ -12,7 +12,8 @@ from broker.core.queue import Queue
 from broker.core.serving import stand_in_line
 from broker.core.session import Session
 from broker.core.tags import Tag, decode_tag
-from broker.errors import ConsumerNotFound, LeaseLost
+from broker.core.taker import Consumer
+from broker.errors import BadField, LeaseLost
 from broker.model.commands import Ack, Extend, Nack, Range, Reject, Settle
 from broker.model.entries import LaneTotals, Returned, Settled, SettleReason
 from broker.model.replies import Reply, failed, ok
@@ -22,52 +23,56 @@ _CHARGED_OF_A_GET = 1
 
 
 def handle_ack(machine: SlotMachine, session: Session, command: Ack) -> None:
+    consumer = _find_consumer(session, command)
     queue, parts, lost = _take(machine, session, command)
     if queue is not None and parts:
         queue.counters.acked += settle(machine, queue, parts, SettleReason.ACKED)
     _answer(machine, session, command, parts, lost)
-    _add_credit(session, command)
+    _add_credit(machine, consumer, command)
 
 
 def handle_reject(machine: SlotMachine, session: Session, command: Reject) -> None:
+    consumer = _find_consumer(session, command)
     queue, parts, lost = _take(machine, session, command)
     if queue is not None and parts:
         queue.counters.rejected += settle(machine, queue, parts, SettleReason.REJECTED)
     _answer(machine, session, command, parts, lost)
-    _add_credit(session, command)
+    _add_credit(machine, consumer, command)
 
 
 def handle_nack(machine: SlotMachine, session: Session, command: Nack) -> None:
+    consumer = _find_consumer(session, command)
     queue, parts, lost = _take(machine, session, command)
     if queue is not None and parts:
         queue.counters.nacked += sum(count for _, count, _ in parts)
         return_parts(machine, queue, parts, command.charge, command.delay_ms)
     _answer(machine, session, command, parts, lost)
-    _add_credit(session, command)
+    _add_credit(machine, consumer, command)
 
 
 def handle_extend(machine: SlotMachine, session: Session, command: Extend) -> None:
     """Lengthens leases from now; takes again what a restart has made nobody's."""
     tag = decode_tag(command.tag)
-    queue = machine.uuids.get(tag.uuid)
+    queue = _tagged_queue(machine, tag, command.queue)
     held: list[Range] = []
     lost: list[Range] = command.ranges
     lease_ms = command.lease_ms or 0
-    if queue is not None and not queue.deleted:
+    if queue is not None:
         lease_ms = command.lease_ms or queue.ledger.settings.lease_ms
         taken, lost = queue.leases.take(session, command.ranges)
-        leases = [(first, count, lease.portion, lease.order) for first, count, lease in taken]
+        longer = [(part, lease.portion, lease.consumer, lease.order) for *part, lease in taken]
         if lost and tag.epoch < machine.log.epoch:
             claimed, lost = claim(queue, machine.bodies, lost)
             queue.order += 1
-            leases += [(first, count, portion, queue.order) for first, count, portion in claimed]
-        for first, count, portion, order in leases:
+            longer += [(part, portion, None, queue.order) for *part, portion in claimed]
+        ends_at = machine.now + lease_ms
+        for (first, count), portion, consumer, order in longer:
             part = portion.part(first, count, portion.attempts)
-            ends_at = machine.now + lease_ms
-            queue.leases.add(Lease(part, session, command.consumer, ends_at, order))
+            number = consumer if command.consumer is None else command.consumer
+            queue.leases.add(Lease(part, session, number, ends_at, order))
             held.append((first, count, portion.attempts))
         session.queues[machine.slot, queue.ledger.number] = None
-        machine.wake_at(queue, machine.now + lease_ms)
+        machine.wake_at(queue, ends_at)
     if command.req is not None:
         fields = {"held": held, "lost": lost, "lease_ms": lease_ms}
         machine.replies.append(ok(session.peer, command.req, **fields))
@@ -124,16 +129,24 @@ def answer_after(machine: SlotMachine, reply: Reply) -> None:
         machine.answers.setdefault(lsn, []).append(reply)
 
 
-def _add_credit(session: Session, command: Settle) -> None:
+def _find_consumer(session: Session, command: Settle) -> Consumer | None:
+    """The consumer that the settle's credit is for; None when it was cancelled meanwhile.
+
+    Asked before anything is settled, so that a refused command has changed nothing.
+    """
     if command.consumer is None:
-        return
+        return None
     consumer = session.consumers.get(command.consumer)
-    if consumer is None:
-        if command.credit or command.credit_bytes:
-            raise ConsumerNotFound(f"this session has no consumer {command.consumer}")
-        return
-    consumer.add_credit(command.credit, command.credit_bytes)
-    stand_in_line(consumer)
+    if consumer is not None and consumer.queue.name != command.queue:
+        raise BadField(f"consumer: {command.consumer} does not take from {command.queue}")
+    return consumer
+
+
+def _add_credit(machine: SlotMachine, consumer: Consumer | None, command: Settle) -> None:
+    if consumer is not None:
+        consumer.add_credit(command.credit, command.credit_bytes)
+        stand_in_line(consumer)
+        machine.wake(consumer.queue)
 
 
 def settle(
@@ -177,7 +190,9 @@ def return_parts(
     machine.wake(queue)
     if not charge and not delay_ms:
         for first, count, portion in parts:
-            queue.give_back(portion.part(first, count, portion.attempts), 0)
+            part = portion.part(first, count, portion.attempts)
+            part.handed_out = True
+            queue.give_back(part, 0)
         return
     rests: dict[int, list[tuple[Extent, int, int, int]]] = {}
     for first, count, portion in parts:

@@ -64,6 +64,8 @@ def open_machine(
         )
     for queue in machine.queues.values():
         queue.begin_epoch()
+        # What was settled and not yet swept is looked at by the first trim of this epoch.
+        machine.marks.touch(queue.ledger.number, queue.ledger.next_position)
         if queue.resting_until:
             machine.wake_at(queue, queue.resting_until[0][0])
     machine.expect_expiry(0)

@@ -77,7 +77,7 @@ def launch(
     """Start `command` in a process group of its own; whatever it drops goes to `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / "bench-server.log"
-    with log.open("ab") as output:
+    with log.open("wb") as output:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

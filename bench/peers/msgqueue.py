@@ -53,12 +53,12 @@ class MsgQueue:
         return f"commit {done.stdout.strip() or 'unknown'}; {', '.join(packages)}"
 
     def start(self, directory: Path) -> Server:
-        """Start the broker; it prints one line when it listens."""
+        """Start the broker and wait for the line that says where it listens."""
         port = free_port()
         data = str(directory / "data")
         command = [part.format(port=port, data=data) for part in self.command]
         server = launch(command, port, directory, cwd=self.tree)
-        wait_until(server, lambda: server.log.stat().st_size > 0)
+        wait_until(server, lambda: f":{port}".encode() in server.log.read_bytes())
         return server
 
     def prepare(self, port: int) -> None:
@@ -76,7 +76,7 @@ class MsgQueue:
         """Yield a consumer that acknowledges by batch or by message."""
         with self._connected(port) as client:
             take_all = _take_singly if load.singly else _take_batches
-            yield lambda sink: take_all(client.queue(QUEUE), load, sink)
+            yield lambda sink: take_all(client, load, sink)
 
     @contextmanager
     def open_waiting_producer(self, port: int) -> Iterator[PutOne]:
@@ -123,17 +123,19 @@ def _put_singly(client: Any, load: Load, supply: Supply) -> None:
     client.flush()
 
 
-def _take_batches(queue: Any, load: Load, sink: Sink) -> None:
-    for batch in queue.consume_batches(max=load.batch):
+def _take_batches(client: Any, load: Load, sink: Sink) -> None:
+    for batch in client.queue(QUEUE).consume_batches(max=load.batch):
         more = sink.take(batch.bodies)
         batch.ack()
         if not more:
             break
+    client.flush()
 
 
-def _take_singly(queue: Any, load: Load, sink: Sink) -> None:
-    for message in queue.consume():
+def _take_singly(client: Any, _load: Load, sink: Sink) -> None:
+    for message in client.queue(QUEUE).consume():
         more = sink.take_one(message.body)
         message.ack()
         if not more:
             break
+    client.flush()

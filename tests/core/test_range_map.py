@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.core.range_map import RangeMap
+
+SPANS = st.tuples(st.integers(0, 60), st.integers(1, 20))
+
+
+@given(st.lists(st.tuples(st.booleans(), SPANS), max_size=40))
+def test_a_range_map_is_a_map_of_positions(steps: list[tuple[bool, tuple[int, int]]]) -> None:
+    ranges: RangeMap[int] = RangeMap()
+    positions: dict[int, int] = {}
+    for value, (adds, (first, count)) in enumerate(steps):
+        span = range(first, first + count)
+        inside = {p: positions[p] for p in span if p in positions}
+        assert _spread(ranges.overlapping(first, count)) == inside
+        if not adds:
+            assert _spread(ranges.take(first, count)) == inside
+            positions = {p: v for p, v in positions.items() if p not in span}
+        elif not inside:
+            ranges.add(first, count, value)
+            positions.update(dict.fromkeys(span, value))
+        assert _spread(list(ranges)) == positions
+        assert ranges.positions == len(positions)
+        if positions:
+            assert ranges.head()[0] == min(positions)
+            assert ranges.start_of(max(positions)) <= max(positions)
+
+
+def test_taking_the_middle_leaves_both_ends_with_the_value() -> None:
+    ranges: RangeMap[str] = RangeMap()
+    ranges.add(10, 10, "x")
+    assert ranges.take(13, 4) == [(13, 4, "x")]
+    assert list(ranges) == [(10, 3, "x"), (17, 3, "x")]
+    assert ranges.find(17) == (3, "x")
+
+
+def _spread(ranges: list[tuple[int, int, int]]) -> dict[int, int]:
+    """position -> value; that no position comes twice is asserted."""
+    spread: dict[int, int] = {}
+    for first, count, value in ranges:
+        for position in range(first, first + count):
+            assert position not in spread
+            spread[position] = value
+    assert list(spread) == sorted(spread)
+    return spread

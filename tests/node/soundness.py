@@ -1,0 +1,69 @@
+"""What must hold inside a queue when nothing is on its way to the disk."""
+
+from __future__ import annotations
+
+from broker.core.queue import Queue
+from broker.model.stored_batch import StoredBatch
+from broker.storage import keys
+from broker.storage.records import decode_body
+from broker.storage.store import Family
+from tests.support.node_rig import NodeRig
+
+
+def stored_batches(rig: NodeRig, queue: Queue) -> dict[int, StoredBatch]:
+    """position -> the stored batch that holds it, of all that is on disk."""
+    instance = rig.served(queue.name).store.instance
+    low, high = keys.queue_bodies(instance, queue.ledger.number)
+    found: dict[int, StoredBatch] = {}
+    for key, value in rig.rows(Family.BODY):
+        if low <= key < high:
+            batch = decode_body(key[8], keys.first_of_body(key), value)
+            for position in range(batch.first, batch.end):
+                assert position not in found, "a position lies in one batch"
+                found[position] = batch
+    return found
+
+
+def require_sound(rig: NodeRig, queue: Queue) -> None:
+    ledger = queue.ledger
+    assert queue.leaving == 0
+    assert queue.purging == 0
+    assert queue.proposed_messages == 0
+    assert queue.proposed_bytes == 0
+    assert queue.proposed_next == ledger.next_position
+    batches = stored_batches(rig, queue)
+    live = _spread(ledger.settled.live_ranges(0, ledger.next_position))
+    sizes: dict[int, int] = {}
+    counts: dict[int, int] = {}
+    for position in live:
+        assert position in batches, f"the body of {position} is gone"
+        batch = batches[position]
+        sizes[batch.lane] = sizes.get(batch.lane, 0) + batch.bytes_between(position, 1)
+        counts[batch.lane] = counts.get(batch.lane, 0) + 1
+    for number, lane in ledger.lanes.items():
+        assert lane.messages == counts.get(number, 0)
+        assert lane.bytes == sizes.get(number, 0)
+    assert ledger.messages == len(live)
+    assert ledger.bytes == sum(sizes.values())
+    _require_placed_once(queue, live, batches)
+
+
+def _require_placed_once(queue: Queue, live: list[int], batches: dict[int, StoredBatch]) -> None:
+    """In flight, back, resting or ahead: exactly one of them."""
+    places = _spread([(first, count) for first, count, _ in queue.leases.ranges])
+    for book in [*queue.back.values(), queue.resting]:
+        places += _spread([(first, count) for first, count, _ in book])
+    for stream in queue.streams.values():
+        places += _spread([(first, count) for _, first, count in stream.window])
+        places += [
+            position
+            for position in live
+            if batches[position].lane == stream.lane
+            and position >= stream.loaded_to
+            and queue.fresh_ranges(position, 1)
+        ]
+    assert sorted(places) == live
+
+
+def _spread(ranges: list[tuple[int, int]]) -> list[int]:
+    return [position for first, count in ranges for position in range(first, first + count)]

@@ -1,0 +1,570 @@
+"""A node and a model of it, given the same commands; every reply is judged by the model.
+
+What the model cannot foresee is when a message whose time to live is over is removed: until
+then it may be counted, but never delivered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+
+from broker.core.tags import decode_tag
+from broker.errors import ConsumerNotFound, LeaseLost, NoSession, ProducerExpired, QueueNotFound
+from broker.model.commands import Range
+from tests.node.queue_model import Consumer, Message, Model, ModelQueue, Op, Session
+from tests.node.soundness import require_sound
+from tests.support.node_rig import NodeRig, Sent
+
+#: Steps of the clock; all instants of a run are multiples, so that no lease ends in between.
+STEP_MS = 1_000
+_MEMORY = 12
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A run that a client was given once, and may settle at any later time."""
+
+    queue: str
+    tag: bytes
+    first: int
+    count: int
+    attempts: int
+    #: The queue itself, for a name may be made again.
+    model: ModelQueue
+
+
+@dataclass
+class Client:
+    number: int
+    peer: bytes = b""
+    reconnects: int = 0
+    session: bytes | None = None
+    memory: list[Memory] = field(default_factory=list)
+    #: queue name -> (producer id, next sequence)
+    producers: dict[str, tuple[bytes, int]] = field(default_factory=dict)
+
+    def connect(self) -> None:
+        self.reconnects += 1
+        self.peer = b"\0%d%03d" % (self.number, self.reconnects % 1000)
+
+    def remember(self, memory: Memory) -> None:
+        self.memory = [*self.memory[1 - _MEMORY :], memory]
+
+
+@dataclass(eq=False)
+class WaitingGet:
+    queue: ModelQueue
+    session: Session
+    most: int
+    lease_ms: int
+    ends_at: int
+
+
+class World:
+    def __init__(self) -> None:
+        self.rig = NodeRig()
+        self.model = Model(self.rig.now)
+        self.clients = [Client(number) for number in range(3)]
+        self.by_peer: dict[bytes, Client] = {}
+        self.judges: dict[int, Callable[[Sent], None]] = {}
+        self.gets: dict[int, WaitingGet] = {}
+        self.bodies_put = 0
+        for client in self.clients:
+            self.connect(client)
+
+    # Turns
+
+    def turn(self) -> None:
+        rig, model = self.rig, self.model
+        sent = rig.turn()
+        model.tick(rig.now)
+        for one in sent:
+            self._judge(one)
+        model.written(rig.store.writes)
+        for req, get in list(self.gets.items()):
+            if get.session.peer not in model.sessions:
+                # A session that ended gets no answer.
+                del self.gets[req], self.judges[req]
+
+    def sync(self) -> None:
+        self.rig.sync()
+        self.model.commit(self.rig.store.synced_writes)
+        self.turn()
+
+    def quiet(self) -> None:
+        """Until all is committed and nothing is left to do; then all must agree."""
+        for _ in range(100):
+            self.turn()
+            self.sync()
+            if self.rig.is_quiet and not self.model.ops:
+                break
+        else:
+            raise AssertionError("the node never comes to rest")
+        self._require_answered()
+        for name in list(self.model.queues):
+            self._require_equal(self.model.queues[name])
+        self._require_no_other_queue()
+
+    def crash(self, kept: int) -> None:
+        rig, model = self.rig, self.model
+        durable = rig.store.synced_writes
+        kept = min(kept, len(rig.store.unsynced))
+        rig.crash(kept)
+        model.crash(durable + kept)
+        # The new store counts its writes anew.
+        for op in model.ops:
+            op.write = None
+        self.judges.clear()
+        self.gets.clear()
+        self.by_peer.clear()
+        for queue in model.queues.values():
+            self._forget_removed(queue)
+
+    def pass_time(self, steps: int) -> None:
+        self.rig.now += steps * STEP_MS
+        self.turn()
+
+    # Replies
+
+    def _judge(self, sent: Sent) -> None:
+        if sent.re == "messages":
+            self._judge_delivery(sent)
+        elif sent.req is not None:
+            assert sent.req in self.judges, f"answered twice or unasked: {sent}"
+            self.judges.pop(sent.req)(sent)
+        else:
+            assert sent.re in ("closed", "cancelled"), sent
+
+    def _judge_delivery(self, sent: Sent) -> None:
+        session = self.model.sessions.get(sent.peer)
+        name = sent["queue"]
+        if sent.req in self.gets:
+            self.judges.pop(sent.req)
+            get = self.gets.pop(sent.req)
+            queue, consumer, most, lease_ms = get.queue, None, get.most, get.lease_ms
+            if not sent.messages():
+                assert get.ends_at <= self.rig.now
+                assert queue.auto_ack or not queue.ready(self.rig.now)
+                return
+        elif session is not None and sent.header.get("consumer") in session.consumers:
+            taker = session.consumers[sent["consumer"]]
+            queue, consumer = taker.queue, taker.number
+            most, lease_ms = taker.credit, taker.lease_ms
+            taker.credit -= len(sent.messages())
+        else:
+            # Taken before its taker ended, sent after the commit.
+            assert name.startswith("auto")
+            return
+        assert len(sent.messages()) <= most
+        if queue.auto_ack:
+            self._judge_taken(queue, sent)
+        else:
+            assert session is not None
+            self._judge_held(queue, session, consumer, lease_ms, sent)
+
+    def _judge_held(
+        self, queue: ModelQueue, session: Session, consumer: int | None, lease: int, sent: Sent
+    ) -> None:
+        got = sent.messages()
+        expected = queue.ready(self.rig.now)[: len(got)]
+        assert [(d.position, d.attempts, d.priority, d.body) for d in got] == [
+            (m.position, m.attempts, m.priority, m.body) for m in expected
+        ]
+        self.model.deliver(queue, expected, session, consumer, lease)
+        client = self.by_peer[sent.peer]
+        for first, count, attempts in sent.ranges():
+            memory = Memory(queue.name, sent["tag"], first, count, attempts, queue)
+            client.remember(memory)
+
+    def _judge_taken(self, queue: ModelQueue, sent: Sent) -> None:
+        settled = self.rig.machine(queue.name).uuids.get(decode_tag(sent["tag"]).uuid)
+        for one in sent.messages():
+            assert one.position not in queue.taken, "at most once"
+            queue.taken.add(one.position)
+            assert settled is None or settled.ledger.settled.contains(one.position)
+            message = queue.messages.get(one.position)
+            assert message is None or message.body == one.body
+
+    def _expect(self, req: int, code: int | None = None, op: Op | None = None, **want: Any) -> None:
+        """The answer to ``req``: ``failed`` with ``code``, or ``ok`` after the commit of ``op``."""
+
+        def judge(sent: Sent) -> None:
+            assert sent.code == (code or 0), (sent, want)
+            if op is not None:
+                assert op.done, f"answered before it was durable: {sent}"
+            for name, value in want.items():
+                if value is not None:
+                    assert sent[name] == value, (sent, name, value)
+
+        self.judges[req] = judge
+
+    # Sessions
+
+    def connect(self, client: Client, resume: bool = False, timeout_ms: int = 300_000) -> None:
+        """A new connection of a client: a new peer, which says hello."""
+        client.connect()
+        fields = {"resume": client.session} if resume and client.session else {}
+        model = self.model
+        for former in list(model.sessions.values()):
+            if fields and former.id == client.session:
+                model.end(former, charge=False)
+        req = self.rig.command(
+            client.peer, "hello", client="world", timeout_ms=timeout_ms, **fields
+        )
+        session = Session(b"", client.peer, timeout_ms, self.rig.now)
+        model.sessions[client.peer] = session
+        self.by_peer[client.peer] = client
+
+        def judge(sent: Sent) -> None:
+            assert sent.re == "welcome"
+            session.id = client.session = sent["session"]
+
+        self.judges[req] = judge
+        # The welcome carries the id that a later resume names.
+        self.turn()
+
+    def send(self, client: Client, cmd: str, *frames: bytes, **fields: Any) -> int | None:
+        """Gives the request's number, or None when there is no session (and expects that)."""
+        req = self.rig.command(client.peer, cmd, *frames, **fields)
+        session = self.model.sessions.get(client.peer)
+        if session is None:
+            self._expect(req, NoSession.code)
+            return None
+        session.heard_at = self.rig.now
+        return req
+
+    def ping(self, client: Client) -> None:
+        req = self.send(client, "ping")
+        if req is not None:
+            self._expect(req)
+
+    def bye(self, client: Client) -> None:
+        req = self.send(client, "bye")
+        if req is not None:
+            self._expect(req)
+            self.model.end(self.model.sessions[client.peer], charge=False)
+
+    def vanish(self, client: Client) -> None:
+        """The connection is found broken."""
+        self.rig.node.unreachable(self.rig.now, client.peer, "gone")
+        session = self.model.sessions.get(client.peer)
+        if session is not None:
+            self.model.end(session, charge=True)
+
+    # Putting
+
+    def put(
+        self, client: Client, name: str, sizes: list[int], priority: int, ttl_ms: int | None
+    ) -> None:
+        producer, seq = client.producers.get(name, (b"", 0))
+        if not producer:
+            producer = b"%d-%d" % (client.number, self.bodies_put)
+        self._put(client, name, sizes, priority, ttl_ms, producer, seq)
+        client.producers[name] = (producer, seq + 1)
+
+    def put_again(self, client: Client, name: str, back: int) -> None:
+        """A repeat of an earlier sequence; its content does not matter."""
+        producer, seq = client.producers.get(name, (b"", 0))
+        if producer:
+            self._put(client, name, [1], 4, None, producer, max(seq - 1 - back, 0))
+
+    def _put(
+        self,
+        client: Client,
+        name: str,
+        sizes: list[int],
+        priority: int,
+        ttl_ms: int | None,
+        producer: bytes,
+        seq: int,
+    ) -> None:
+        bodies = []
+        for size in sizes:
+            self.bodies_put += 1
+            bodies.append(b"%d:" % self.bodies_put + b"x" * size)
+        fields: dict[str, Any] = {"producer": producer, "seq": seq, "priority": priority}
+        if ttl_ms:
+            fields["ttl_ms"] = ttl_ms
+        req = self.send(
+            client, "put", msgpack.packb(bodies), queue=name, count=len(bodies), **fields
+        )
+        if req is None:
+            return
+        queue = self.model.require_queue(name)
+        repeated = queue.puts.get((producer, seq))
+        if repeated is not None:
+            self._expect(req, op=repeated, duplicate=True)
+        elif seq and not any(known == producer for known, _ in queue.puts):
+            self._expect(req, ProducerExpired.code)
+            client.producers.pop(name, None)
+        else:
+            first = queue.proposed_next
+            op = self.model.put(queue, bodies, priority, ttl_ms)
+            queue.puts[producer, seq] = op
+            self._expect(req, op=op, first=first, count=len(bodies))
+
+    # Taking
+
+    def get(self, client: Client, name: str, most: int, wait_ms: int, lease_ms: int) -> None:
+        auto = name.startswith("auto")
+        fields = {"timeout_ms": wait_ms, "lease_ms": lease_ms, "auto_ack": auto}
+        req = self.send(client, "get", queue=name, max=most, **fields)
+        if req is None:
+            return
+        queue = self.model.require_queue(name)
+        session = self.model.sessions[client.peer]
+        ends_at = self.rig.now + wait_ms
+        self.gets[req] = WaitingGet(queue, session, most, lease_ms, ends_at)
+
+        def judge(sent: Sent) -> None:
+            assert sent["error"] == "queue_deleted"
+            del self.gets[req]
+
+        self.judges[req] = judge
+
+    def consume(
+        self, client: Client, name: str, number: int, credit: int, lease_ms: int, concurrency: int
+    ) -> None:
+        auto = name.startswith("auto")
+        fields = {"credit": credit, "lease_ms": lease_ms, "concurrency": concurrency}
+        req = self.send(client, "consume", queue=name, consumer=number, auto_ack=auto, **fields)
+        if req is None:
+            return
+        session = self.model.sessions[client.peer]
+        queue = self.model.require_queue(name)
+        if number in session.consumers:
+            self.judges[req] = lambda sent: _require(sent["error"] == "consumer_exists")
+            return
+        session.consumers[number] = Consumer(queue, number, credit, lease_ms, concurrency)
+        self._expect(req)
+
+    def credit(self, client: Client, number: int, messages: int) -> None:
+        req = self.send(client, "credit", consumer=number, messages=messages)
+        if req is None:
+            return
+        consumer = self.model.sessions[client.peer].consumers.get(number)
+        if consumer is None:
+            self._expect(req, ConsumerNotFound.code)
+        else:
+            consumer.credit += messages
+            self._expect(req)
+
+    def cancel(self, client: Client, number: int) -> None:
+        req = self.send(client, "cancel", consumer=number)
+        if req is None:
+            return
+        consumer = self.model.sessions[client.peer].consumers.pop(number, None)
+        self._expect(req, ConsumerNotFound.code if consumer is None else None)
+
+    def consumers_of(self, client: Client, name: str) -> list[int]:
+        session = self.model.sessions.get(client.peer)
+        consumers = session.consumers if session else {}
+        return [number for number, c in consumers.items() if c.queue.name == name]
+
+    # Settling
+
+    def settle(
+        self, client: Client, cmd: str, memory: Memory, ranges: list[Range], **fields: Any
+    ) -> None:
+        """``cmd`` is ack, nack, reject or extend."""
+        if self._is_unforeseeable(memory, ranges):
+            return
+        req = self.send(client, cmd, queue=memory.queue, tag=memory.tag, ranges=ranges, **fields)
+        if req is None:
+            return
+        session = self.model.sessions[client.peer]
+        number = fields.get("consumer")
+        if number in session.consumers and "credit" in fields:
+            session.consumers[number].credit += fields["credit"]
+        valid, lost = self._split(session, memory, ranges)
+        if cmd == "extend":
+            self._extended(req, session, memory, valid, lost, fields)
+            return
+        ops: list[Op] = []
+        if valid and cmd == "nack":
+            ops = self.model.give_back(valid, fields["charge"], fields["delay_ms"])
+        elif valid:
+            ops = [self.model.settle(memory.model, valid)]
+        op = ops[-1] if ops else None
+        if lost:
+            self._expect_lost(req, lost, op)
+        else:
+            self._expect(req, op=op, count=len(valid))
+
+    def _is_unforeseeable(self, memory: Memory, ranges: list[Range]) -> bool:
+        """A message whose time is over and that an old tag names may be there or gone."""
+        messages = memory.model.messages
+        named = {p for first, count, _ in ranges for p in range(first, first + count)}
+        return any(
+            m.holding is None and m.is_expired(self.rig.now)
+            for p in named
+            if (m := messages.get(p)) is not None
+        )
+
+    def _split(
+        self, session: Session, memory: Memory, ranges: list[Range]
+    ) -> tuple[list[Message], list[tuple[int, int]]]:
+        """(what the session may settle, the positions and attempts that it may not)"""
+        valid: list[Message] = []
+        lost: list[tuple[int, int]] = []
+        queue = memory.model
+        exists = self.model.queues.get(memory.queue) is queue
+        is_old = decode_tag(memory.tag).epoch < self.rig.machine(memory.queue).log.epoch
+        taken: set[int] = set()
+        for first, count, attempts in ranges:
+            for position in range(first, first + count):
+                message = queue.messages.get(position) if exists else None
+                if message is None or message.attempts != attempts or position in taken:
+                    ok = False
+                elif message.holding is not None:
+                    ok = message.holding.session is session
+                else:
+                    waits = message.is_waiting and not message.touched and not queue.purging
+                    ok = is_old and waits
+                if ok and message is not None:
+                    taken.add(position)
+                    valid.append(message)
+                else:
+                    lost.append((position, attempts))
+        return valid, lost
+
+    def _expect_lost(self, req: int, lost: list[tuple[int, int]], op: Op | None) -> None:
+        def judge(sent: Sent) -> None:
+            assert sent.code == LeaseLost.code, sent
+            assert op is None or op.done
+            assert _positions(sent["lost"]) == sorted(lost)
+
+        self.judges[req] = judge
+
+    def _extended(
+        self,
+        req: int,
+        session: Session,
+        memory: Memory,
+        valid: list[Message],
+        lost: list[tuple[int, int]],
+        fields: dict[str, Any],
+    ) -> None:
+        orders = {m.position: m.holding.order for m in valid if m.holding}
+        consumers = {m.position: m.holding.consumer for m in valid if m.holding}
+        self.model.deliver(memory.model, valid, session, None, fields["lease_ms"])
+        for message in valid:
+            assert message.holding is not None
+            message.holding.order = orders.get(message.position, message.holding.order)
+            message.holding.consumer = consumers.get(message.position)
+        held = sorted((m.position, m.attempts) for m in valid)
+
+        def judge(sent: Sent) -> None:
+            assert sent.re == "ok", sent
+            assert _positions(sent["held"]) == held
+            assert _positions(sent["lost"]) == sorted(lost)
+
+        self.judges[req] = judge
+
+    # Whole queues
+
+    def purge(self, client: Client, name: str) -> None:
+        req = self.send(client, "purge", queue=name)
+        queue = self.model.queues.get(name)
+        if req is None:
+            return
+        if queue is None:
+            self._expect(req, QueueNotFound.code)
+            return
+        op, gone = self.model.purge(queue)
+        sure = sum(1 for m in gone if not m.is_expired(self.rig.now))
+
+        def judge(sent: Sent) -> None:
+            assert sent.re == "ok", sent
+            assert op.done
+            assert queue.auto_ack or sent["count"] >= sure
+
+        self.judges[req] = judge
+
+    def delete(self, client: Client, name: str) -> None:
+        req = self.send(client, "delete", queue=name, if_empty=False)
+        queue = self.model.queues.get(name)
+        if req is None:
+            return
+        if queue is None:
+            self._expect(req, QueueNotFound.code)
+        else:
+            self._expect(req, op=self.model.delete(queue))
+
+    def drain(self) -> None:
+        """Takes and acknowledges all there is: every message comes once, in order."""
+        client = self.clients[0]
+        self.connect(client)
+        for name in list(self.model.queues):
+            self.purge(client, name) if name.startswith("auto") else self._drain(client, name)
+        self.quiet()
+        assert not any(queue.messages for queue in self.model.queues.values())
+
+    def _drain(self, client: Client, name: str) -> None:
+        queue = self.model.queues[name]
+        while queue.messages:
+            self.get(client, name, 7, 0, 60 * STEP_MS)
+            self.quiet()
+            for memory in client.memory:
+                ranges = [(memory.first, memory.count, memory.attempts)]
+                self.settle(client, "ack", memory, ranges)
+            client.memory.clear()
+            self.pass_time(1)
+
+    # Agreement
+
+    def _require_answered(self) -> None:
+        waiting = set(self.judges) - set(self.gets)
+        assert not waiting, f"never answered: {waiting}"
+        for get in self.gets.values():
+            queue = get.queue
+            assert queue.auto_ack or not queue.ready(self.rig.now), (
+                "a get waits beside a ready message"
+            )
+
+    def _forget_removed(self, queue: ModelQueue) -> None:
+        """Removals that the model cannot time: of the expired, and under auto_ack."""
+        core = self.rig.queue(queue.name)
+        for position, message in list(queue.messages.items()):
+            may_be_gone = queue.auto_ack or message.is_expired(self.rig.now)
+            if may_be_gone and core.ledger.settled.contains(position):
+                del queue.messages[position]
+
+    def _require_equal(self, queue: ModelQueue) -> None:
+        self._forget_removed(queue)
+        now = self.rig.now
+        core = self.rig.queue(queue.name)
+        require_sound(self.rig, core)
+        messages = list(queue.messages.values())
+        live = core.ledger.settled.live_ranges(0, core.ledger.next_position)
+        positions = [p for first, count in live for p in range(first, first + count)]
+        assert positions == sorted(queue.messages)
+        in_flight = sum(1 for m in messages if m.holding)
+        delayed = sum(1 for m in messages if not m.holding and m.not_before > now)
+        assert core.ledger.next_position == queue.next_position
+        assert core.ledger.messages == len(messages)
+        assert core.leases.messages == in_flight
+        assert core.resting.positions == delayed
+        assert core.ready == len(messages) - in_flight - delayed
+        for message in messages:
+            assert core.ledger.attempts_at(message.position) == message.attempts
+        if queue.ready(now):
+            for session in self.model.sessions.values():
+                for consumer in session.consumers.values():
+                    assert consumer.queue is not queue or consumer.credit == 0 or queue.auto_ack
+
+    def _require_no_other_queue(self) -> None:
+        names = {name for s in self.rig.node._slots for name in s.machine.names}
+        assert names == set(self.model.queues)
+
+
+def _positions(ranges: list[list[int]]) -> list[tuple[int, int]]:
+    return sorted((p, n) for first, count, n in ranges for p in range(first, first + count))
+
+
+def _require(fact: bool) -> None:
+    assert fact

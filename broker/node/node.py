@@ -183,7 +183,7 @@ class Node:
         seal(machine)
         served.store.write_effects(ops, machine)
         lsn = served.store.write_entries(ops, machine)
-        if machine.awake:
+        if machine.awake and not self._reception.draining:
             self._active[machine.slot] = served
         self._set_wake(served)
         return lsn

@@ -83,9 +83,9 @@ class Reception:
     def _handle_hello(self, peer: bytes, old: Session | None, command: commands.Hello) -> None:
         if self.draining:
             raise ShuttingDown("this broker is shutting down")
-        if len(self.sessions) >= self._settings.sessions_max:
-            raise LimitReached(f"this broker takes at most {self._settings.sessions_max} sessions")
         resumed = self.sessions.of_id(command.resume) if command.resume else None
+        if old is None and resumed is None and len(self.sessions) >= self._settings.sessions_max:
+            raise LimitReached(f"this broker takes at most {self._settings.sessions_max} sessions")
         for former in (old, resumed):
             if former is not None and not former.closed:
                 self._close(former, "resumed by a new session", told=former.peer != peer)

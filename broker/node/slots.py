@@ -49,6 +49,8 @@ class ServedSlot:
     def checkpoint(self, ops: WriteOps) -> int:
         self.checkpointed_at = self.machine.now
         self.changed = False
+        # A checkpoint stands for all that was applied, so its effects go with it.
+        self.store.write_effects(ops, self.machine)
         return self.store.write_checkpoint(ops, self.machine)
 
     def next_upkeep_at(self) -> int | None:

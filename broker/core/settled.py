@@ -55,6 +55,17 @@ class SettledSet:
         bits = self.chunks.get(position // CHUNK, 0)
         return bool(bits >> (position % CHUNK) & 1)
 
+    def first_live(self, position: int) -> int:
+        """The first position from ``position`` on that is not settled."""
+        position = max(position, self.floor)
+        while bits := self.chunks.get(position // CHUNK, 0) >> (position % CHUNK):
+            unset = ~bits
+            clear = (unset & -unset).bit_length() - 1
+            position += clear
+            if clear == 0 or position % CHUNK:
+                break
+        return position
+
     def live_ranges(self, first: int, count: int) -> list[tuple[int, int]]:
         """The parts of a range that are not settled, in order, as (first, count)."""
         end = first + count

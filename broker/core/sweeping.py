@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from broker import limits
 from broker.core.lane_stream import LaneStream
 from broker.core.queue import Queue
+from broker.errors import UnreadableMessage
 from broker.model.entries import LaneSweep, Returned, Trimmed
 
 if TYPE_CHECKING:
@@ -82,11 +84,33 @@ def maybe_trim(machine: SlotMachine, checkpoint_lsn: int) -> None:
 
 def _sweeps(machine: SlotMachine, queue: Queue, position: int) -> list[LaneSweep]:
     live = _live_intervals(machine, queue)
+    for stream in queue.streams.values():
+        _skip_settled(machine, queue, stream)
     return [
         sweep
         for stream in queue.streams.values()
         if (sweep := _sweep(queue, stream, position, live.get(stream.lane, []))) is not None
     ]
+
+
+def _skip_settled(machine: SlotMachine, queue: Queue, stream: LaneStream) -> None:
+    """Moves a stream that nobody reads past the batches that are settled as a whole.
+
+    So it is after a restart, where the stream begins at what was swept, far behind what was
+    settled; no taker may ever come to move it.
+    """
+    if stream.window:
+        return
+    ledger = queue.ledger
+    live = ledger.settled.first_live(stream.loaded_to)
+    if live <= stream.loaded_to:
+        return
+    end = ledger.next_position
+    try:
+        ahead = machine.bodies.read(ledger.number, stream.lane, live, end, 1, limits.READ_BYTES)
+    except UnreadableMessage:
+        return
+    stream.skip_to(ahead[0].first if ahead else end)
 
 
 def _sweep(

@@ -23,6 +23,8 @@ def test_a_settled_set_is_a_set_of_positions(spans: list[tuple[int, int]]) -> No
         settled.add(first, count)
         positions.update(range(first, first + count))
         assert settled.live_ranges(first - 5, 40) == _live(positions, max(first - 5, 0), first + 35)
+        live = settled.live_ranges(first, 4 * CHUNK)
+        assert settled.first_live(first) == live[0][0]
         assert settled.contains(first)
         assert settled.contains(first + count) == (first + count in positions)
         for number, row in settled.take_dirty().items():

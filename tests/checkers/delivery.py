@@ -8,9 +8,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from tests.checkers.history import Event, Kind
 from tests.checkers.verdict import Verdict
+
+
+class Moment(NamedTuple):
+    """When something was done to a message, as far as clients can tell.
+
+    When a delivery is noted says little: it may have waited in the consumer.  The reign in
+    which it was made comes first: a broker takes no settle of an older reign once it has
+    delivered the message to somebody else in its own.  So a delivery of a later reign than the
+    settled one was made after the settle, and so was one of the same reign that is noted
+    after it.
+    """
+
+    epoch: int
+    at_ns: int
 
 
 def check_total_queue(events: Sequence[Event]) -> Verdict:
@@ -56,27 +71,17 @@ def check_total_queue(events: Sequence[Event]) -> Verdict:
 
 
 def check_acked_stays_gone(events: Sequence[Event]) -> Verdict:
-    """A message whose acknowledgement was confirmed is never delivered after that.
-
-    When a delivery is noted says little: it may have waited in the consumer.  The reign in
-    which it was made says enough.  A broker takes no acknowledgement of an older reign once
-    it has delivered the message in its own; so a delivery of a later reign than the
-    acknowledged one was made after the acknowledgement, and so was one of the same reign
-    that is noted after it.
-    """
-    acked: dict[str, Event] = {}
-    for event in events:
-        if event.kind is Kind.ACKED:
-            for message in event.ids:
-                acked.setdefault(message, event)
+    """A message whose acknowledgement was confirmed is never delivered after that."""
+    acked: dict[str, Moment] = {}
+    for message, _, moment in _settles(events, Kind.ACKED):
+        acked.setdefault(message, moment)
     breaches = [
-        f"came back: {message}, acknowledged in reign {end.epoch}, to {event.actor}"
-        f" in reign {event.epoch}, {(event.at_ns - end.at_ns) / 1e6:.1f} ms later"
+        f"came back: {message}, acknowledged in reign {acked[message].epoch}, to {event.actor}"
+        f" in reign {event.epoch}"
         for event in events
         if event.kind is Kind.DELIVERED
         for message in event.ids
-        if (end := acked.get(message)) is not None
-        and (event.epoch, event.at_ns) > (end.epoch, end.at_ns)
+        if message in acked and Moment(event.epoch, event.at_ns) > acked[message]
     ]
     return Verdict("acked stays gone", tuple(breaches), {"acked": len(acked)})
 
@@ -84,21 +89,18 @@ def check_acked_stays_gone(events: Sequence[Event]) -> Verdict:
 def check_attempts(events: Sequence[Event], attempts_max: int | None = None) -> Verdict:
     """A return that was confirmed is counted ever after; and where the queue has a limit, no
     delivery tells of as many failed attempts as that."""
-    failed: dict[str, tuple[int, int, int]] = {}
+    failed: dict[str, tuple[int, Moment]] = {}
+    for message, attempts, moment in _settles(events, Kind.NACKED):
+        failed[message] = max(failed.get(message, (0, moment)), (attempts + 1, moment))
     breaches: list[str] = []
     highest = 0
-    for event in events:
-        for message, attempts in zip(event.ids, event.attempts, strict=False):
-            if event.kind is Kind.NACKED:
-                noted = (attempts + 1, event.epoch, event.at_ns)
-                failed[message] = max(failed.get(message, noted), noted)
     for event in events:
         if event.kind is not Kind.DELIVERED:
             continue
         for message, attempts in zip(event.ids, event.attempts, strict=True):
             highest = max(highest, attempts)
-            told, epoch, at_ns = failed.get(message, (0, 0, 0))
-            if attempts < told and (event.epoch, event.at_ns) > (epoch, at_ns):
+            told, moment = failed.get(message, (0, Moment(0, 0)))
+            if attempts < told and Moment(event.epoch, event.at_ns) > moment:
                 breaches.append(f"{message} tells {attempts} attempts, {told} were confirmed")
             if attempts_max is not None and attempts >= attempts_max:
                 breaches.append(f"{message} delivered after {attempts} of {attempts_max} attempts")
@@ -130,6 +132,22 @@ def _require_drained(events: Sequence[Event]) -> None:
     last_put = max((event.at_ns for event in events if event.kind is Kind.PUT), default=0)
     if not any(event.kind is Kind.DRAINED and event.at_ns >= last_put for event in events):
         raise ValueError("the queue was not drained after the last put: loss cannot be judged")
+
+
+def _settles(events: Sequence[Event], kind: Kind) -> Iterator[tuple[str, int, Moment]]:
+    """(message, attempts, moment) of each confirmed settle of that kind.
+
+    A consumer may settle with the token of an older reign what it got again in this one: then
+    the settle is of this reign.
+    """
+    reign: dict[tuple[str, str], int] = {}
+    for event in events:
+        if event.kind is Kind.DELIVERED:
+            reign.update(((event.actor, message), event.epoch) for message in event.ids)
+        elif event.kind is kind:
+            for message, attempts in zip(event.ids, event.attempts, strict=True):
+                epoch = max(event.epoch, reign.get((event.actor, message), 0))
+                yield message, attempts, Moment(epoch, event.at_ns)
 
 
 def _ids(events: Iterable[Event], kind: Kind) -> Iterator[str]:

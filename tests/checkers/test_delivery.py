@@ -32,7 +32,7 @@ class Story:
         actor: str = "a",
         epoch: int = 1,
     ) -> Story:
-        tried = (attempts,) * len(at)
+        tried = (attempts,) * len(ids)
         self.events.append(Event(len(self.events), kind, actor, ids, tuple(at), tried, epoch))
         return self
 
@@ -116,8 +116,16 @@ def test_a_message_may_come_often_before_its_ack_is_confirmed() -> None:
 
 
 def test_a_delivery_of_a_later_reign_comes_back_whenever_it_was_noted() -> None:
-    story = Story().delivered("x", at=[0], epoch=2).delivered("x", at=[0]).acked("x")
+    story = Story().tell(Kind.DELIVERED, "x", at=[0], epoch=2, actor="b")
+    story.delivered("x", at=[0]).acked("x")
     assert not check_acked_stays_gone(story.events).valid
+
+
+def test_a_consumer_may_settle_with_an_older_token_what_it_got_again() -> None:
+    story = Story().delivered("x", at=[0]).delivered("x", at=[0], epoch=2).acked("x")
+    assert check_acked_stays_gone(story.events).valid
+    again = story.tell(Kind.DELIVERED, "x", at=[0], epoch=2, actor="b")
+    assert not check_acked_stays_gone(again.events).valid
 
 
 def test_a_delivery_of_an_older_reign_may_be_noted_late() -> None:
@@ -132,7 +140,7 @@ def test_attempts_stay_below_the_limit(attempts: int, valid: bool) -> None:
 
 
 def test_a_confirmed_return_is_counted_in_every_later_delivery() -> None:
-    story = Story().delivered("x", at=[0]).tell(Kind.NACKED, "x", at=[0])
+    story = Story().delivered("x", at=[0]).tell(Kind.NACKED, "x")
     assert check_attempts(story.delivered("x", at=[0], attempts=1).events).valid
     verdict = check_attempts(story.delivered("x", at=[0], attempts=0, epoch=2).events)
     assert verdict.breaches == ("x tells 0 attempts, 1 were confirmed",)

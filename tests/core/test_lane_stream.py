@@ -1,3 +1,5 @@
+"""A lane read in order: handed out, cut, skipped."""
+
 from __future__ import annotations
 
 from broker.core.lane_stream import LaneStream

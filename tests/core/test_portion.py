@@ -1,3 +1,5 @@
+"""Parts of deliveries weigh what their messages weigh."""
+
 from __future__ import annotations
 
 from hypothesis import given

@@ -1,3 +1,5 @@
+"""Ranges with values behave as a map of single positions."""
+
 from __future__ import annotations
 
 from hypothesis import given

@@ -1,3 +1,5 @@
+"""The settled set behaves as a set of single positions."""
+
 from __future__ import annotations
 
 from hypothesis import given

@@ -1,9 +1,12 @@
+"""Marks, and the split of what may be erased."""
+
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.core.sweeping import Interval, SweepMarks, _split
+from broker.core.log_marks import LogMarks
+from broker.core.sweeping import Interval, _split
 
 
 @st.composite
@@ -28,7 +31,7 @@ def test_candidates_are_split_into_what_is_live_and_what_is_not(
 
 
 def test_a_mark_is_taken_once_it_is_old_enough_with_all_before_it() -> None:
-    marks = SweepMarks(kept_bytes=400)
+    marks = LogMarks(kept_bytes=400)
     for lsn in range(1, 7):
         marks.touch(7, lsn * 10)
         marks.note(100)
@@ -41,7 +44,7 @@ def test_a_mark_is_taken_once_it_is_old_enough_with_all_before_it() -> None:
 
 
 def test_a_mark_above_the_checkpoint_is_not_taken() -> None:
-    marks = SweepMarks(kept_bytes=4)
+    marks = LogMarks(kept_bytes=4)
     marks.note(100)
     marks.maybe_mark(5)
     marks.note(100)

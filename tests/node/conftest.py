@@ -1,3 +1,5 @@
+"""What the tests of a whole node share."""
+
 from __future__ import annotations
 
 import pytest

@@ -76,8 +76,6 @@ class ModelQueue:
     #: (producer, sequence) -> its op
     puts: dict[tuple[bytes, int], Op] = field(default_factory=dict)
     purging: int = 0
-    #: Positions that left under auto_ack.
-    taken: set[int] = field(default_factory=set)
     born: bool = False
 
     def ready(self, now: int) -> list[Message]:

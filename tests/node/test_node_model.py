@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from tests.node.world import STEP_MS, World
+from tests.node.judge import STEP_MS
+from tests.node.world import World
 
 CLIENTS = st.integers(0, 2)
 QUEUES = st.sampled_from(["a", "b.c", "auto"])

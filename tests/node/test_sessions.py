@@ -124,11 +124,12 @@ def test_a_drain_answers_what_was_proposed_and_takes_nothing_new(rig: NodeRig) -
     req = rig.command(PEER, "put", b"\x91\xc4\x01a", queue="q", count=1)
     rig.turn()
     rig.node.begin_drain(rig.now)
-    assert not rig.node.is_drained
+    drained = [rig.node.is_drained]
     answers = {s.req: s for s in rig.run()}
     assert answers[waiting].code == ShuttingDown.code
     assert answers[req].re == "ok"
-    assert rig.node.is_drained
+    drained.append(rig.node.is_drained)
+    assert drained == [False, True]
     for cmd in ("get", "consume", "declare"):
         fields = {"get": {"max": 1}, "consume": {"consumer": 1}}.get(cmd, {})
         assert rig.ask(PEER, cmd, queue="q", **fields).code == ShuttingDown.code

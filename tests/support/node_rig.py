@@ -58,6 +58,10 @@ class Rows:
                 del keys[low:high]
 
 
+class CrashPoint(Exception):
+    """Raised by the write at which a test wants the process to die."""
+
+
 class CrashStore:
     """A Store in memory that can lose what was not synced, but for a prefix of the writes."""
 
@@ -66,6 +70,8 @@ class CrashStore:
         self._durable = self.rows.copy()
         self.unsynced: list[WriteOps] = []
         self.synced_writes = 0
+        #: With which write from now on to raise CrashPoint.
+        self.crash_in: int | None = None
 
     @property
     def writes(self) -> int:
@@ -74,6 +80,10 @@ class CrashStore:
     def write(self, ops: WriteOps) -> None:
         self.rows.apply(ops)
         self.unsynced.append(ops)
+        if self.crash_in is not None:
+            self.crash_in -= 1
+            if self.crash_in == 0:
+                raise CrashPoint
 
     def sync(self) -> None:
         for ops in self.unsynced:

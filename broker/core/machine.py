@@ -13,9 +13,9 @@ from broker import limits
 from broker.cluster.slot_log import SlotLog
 from broker.core.bodies import Bodies, ExpiryRow
 from broker.core.ledger import Ledger
+from broker.core.log_marks import LogMarks
 from broker.core.producers import Producers
 from broker.core.queue import Queue
-from broker.core.sweeping import SweepMarks
 from broker.core.tags import encode_tag
 from broker.errors import LimitReached, QueueNotFound
 from broker.model.entries import Entry, ExpirySwept, QueueDeclared, QueueDeleted, Trimmed
@@ -49,7 +49,7 @@ class SlotMachine:
         #: (epoch, lsn of its first entry), ascending
         self.epoch_starts: list[tuple[int, int]] = []
         self.producers = Producers()
-        self.marks = SweepMarks(log_kept_bytes)
+        self.marks = LogMarks(log_kept_bytes)
         #: Why puts are refused for now; None when they are not.
         self.alarm: str | None = None
         self.replies: list[Reply] = []

@@ -19,7 +19,7 @@ from broker.core.lease_book import LeaseBook
 from broker.core.ledger import Ledger
 from broker.core.portion import Portion
 from broker.core.range_map import RangeMap
-from broker.core.taker import Consumer, Getter, Taker
+from broker.core.session import Consumer, Getter, Taker
 from broker.model.entries import BatchPut
 from broker.model.stored_batch import Extent, StoredBatch
 

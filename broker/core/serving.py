@@ -15,7 +15,7 @@ from broker.core.bodies import Bodies
 from broker.core.lease_book import Lease
 from broker.core.portion import Portion
 from broker.core.queue import Queue
-from broker.core.taker import Consumer, Getter, Taker
+from broker.core.session import Consumer, Getter, Taker
 from broker.errors import UnreadableMessage
 from broker.model.replies import Reply
 from broker.model.stored_batch import StoredBatch
@@ -256,10 +256,10 @@ def next_hungry(queue: Queue) -> Taker | None:
     return None
 
 
-def stand_in_line(taker: Taker) -> None:
+def stand_in_line(queue: Queue, taker: Taker) -> None:
     if taker.is_hungry and not taker.queued:
         taker.queued = True
-        taker.queue.hungry.append(taker)
+        queue.hungry.append(taker)
 
 
 def share(queue: Queue, taker: Taker) -> int:

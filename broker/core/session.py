@@ -1,15 +1,15 @@
-"""Sessions: who speaks on which connection, and until when silence is not death.
+"""Who speaks on a connection, and who takes messages there.
 
-A session is one ``hello`` on one connection.  It ends by ``bye``, by silence, by a new
-session that resumes it, or when its connection takes no more replies.
+A session is one ``hello`` on one connection.  Its takers are consumers, which take under credit,
+and gets that wait, which are answered once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from heapq import heappop, heappush
+from broker import limits
 
-from broker.core.taker import Consumer
+#: (slot, queue number)
+Place = tuple[int, int]
 
 
 class Session:
@@ -38,55 +38,91 @@ class Session:
         self.consumers: dict[int, Consumer] = {}
         #: Waiting gets, bounded by the handlers.
         self.gets = 0
-        #: (slot, queue number) of all queues that it took from; a dict for its order.
-        self.queues: dict[tuple[int, int], None] = {}
+        #: The places of all queues that it took from; a dict for its order.
+        self.queues: dict[Place, None] = {}
 
 
-class Sessions:
-    """All sessions of a broker, by peer and by id."""
+class Taker:
+    """``credit`` and ``credit_bytes`` are what it takes now; one message may overdraw the bytes.
 
-    def __init__(self) -> None:
-        self._by_peer: dict[bytes, Session] = {}
-        self._by_id: dict[bytes, Session] = {}
-        #: (instant to look again, session id); a session that spoke since is put back.
-        self._silence: list[tuple[int, bytes]] = []
+    ``place`` is the queue that it takes from.
+    """
 
-    def __len__(self) -> int:
-        return len(self._by_peer)
+    __slots__ = ("auto_ack", "credit", "credit_bytes", "lease_ms", "place", "queued", "session")
 
-    def __iter__(self) -> Iterator[Session]:
-        return iter(list(self._by_peer.values()))
+    def __init__(
+        self,
+        session: Session,
+        place: Place,
+        credit: int,
+        credit_bytes: int,
+        lease_ms: int,
+        auto_ack: bool,
+    ) -> None:
+        self.session = session
+        self.place = place
+        self.credit = credit
+        self.credit_bytes = credit_bytes
+        self.lease_ms = lease_ms
+        self.auto_ack = auto_ack
+        #: True while it stands in its queue's line.
+        self.queued = False
 
-    def add(self, session: Session) -> None:
-        self._by_peer[session.peer] = session
-        self._by_id[session.id] = session
-        heappush(self._silence, (session.heard_at + session.timeout_ms, session.id))
+    def add_credit(self, messages: int, size: int) -> None:
+        self.credit = min(self.credit + messages, limits.CREDIT_MAX)
+        self.credit_bytes = min(self.credit_bytes + size, limits.CREDIT_BYTES_MAX)
 
-    def of_peer(self, peer: bytes) -> Session | None:
-        return self._by_peer.get(peer)
+    @property
+    def is_hungry(self) -> bool:
+        return self.credit > 0 and self.credit_bytes > 0 and not self.session.closed
 
-    def of_id(self, session_id: bytes) -> Session | None:
-        return self._by_id.get(session_id)
 
-    def remove(self, session: Session) -> None:
-        session.closed = True
-        self._by_peer.pop(session.peer, None)
-        self._by_id.pop(session.id, None)
+class Consumer(Taker):
+    __slots__ = ("cancelled", "concurrency", "number")
 
-    def take_silent(self, now: int) -> list[Session]:
-        """Sessions that have said nothing for their timeout; the caller ends them."""
-        silent: list[Session] = []
-        while self._silence and self._silence[0][0] <= now:
-            _, session_id = heappop(self._silence)
-            session = self._by_id.get(session_id)
-            if session is None:
-                continue
-            ends_at = session.heard_at + session.timeout_ms
-            if ends_at <= now:
-                silent.append(session)
-            else:
-                heappush(self._silence, (ends_at, session_id))
-        return silent
+    def __init__(
+        self,
+        session: Session,
+        place: Place,
+        number: int,
+        credit: int,
+        credit_bytes: int,
+        lease_ms: int,
+        auto_ack: bool,
+        concurrency: int,
+    ) -> None:
+        super().__init__(session, place, credit, credit_bytes, lease_ms, auto_ack)
+        self.number = number
+        #: How many of its oldest messages it works on at once; these are charged when it dies.
+        self.concurrency = concurrency
+        self.cancelled = False
 
-    def next_look_at(self) -> int | None:
-        return self._silence[0][0] if self._silence else None
+    @property
+    def is_hungry(self) -> bool:
+        return not self.cancelled and super().is_hungry
+
+
+class Getter(Taker):
+    """One ``get`` that waits until ``ends_at``; answered once."""
+
+    __slots__ = ("answered", "ends_at", "req")
+
+    def __init__(
+        self,
+        session: Session,
+        place: Place,
+        credit: int,
+        credit_bytes: int,
+        lease_ms: int,
+        auto_ack: bool,
+        req: int | None,
+        ends_at: int,
+    ) -> None:
+        super().__init__(session, place, credit, credit_bytes, lease_ms, auto_ack)
+        self.req = req
+        self.ends_at = ends_at
+        self.answered = False
+
+    @property
+    def is_hungry(self) -> bool:
+        return not self.answered and super().is_hungry

@@ -10,9 +10,8 @@ from broker.core.lease_book import Lease
 from broker.core.machine import SlotMachine
 from broker.core.queue import Queue
 from broker.core.serving import stand_in_line
-from broker.core.session import Session
+from broker.core.session import Consumer, Session
 from broker.core.tags import Tag, decode_tag
-from broker.core.taker import Consumer
 from broker.errors import BadField, LeaseLost
 from broker.model.commands import Ack, Extend, Nack, Range, Reject, Settle
 from broker.model.entries import LaneTotals, Returned, Settled, SettleReason
@@ -23,7 +22,7 @@ _CHARGED_OF_A_GET = 1
 
 
 def handle_ack(machine: SlotMachine, session: Session, command: Ack) -> None:
-    consumer = _find_consumer(session, command)
+    consumer = _find_consumer(machine, session, command)
     queue, parts, lost = _take(machine, session, command)
     if queue is not None and parts:
         queue.counters.acked += settle(machine, queue, parts, SettleReason.ACKED)
@@ -32,7 +31,7 @@ def handle_ack(machine: SlotMachine, session: Session, command: Ack) -> None:
 
 
 def handle_reject(machine: SlotMachine, session: Session, command: Reject) -> None:
-    consumer = _find_consumer(session, command)
+    consumer = _find_consumer(machine, session, command)
     queue, parts, lost = _take(machine, session, command)
     if queue is not None and parts:
         queue.counters.rejected += settle(machine, queue, parts, SettleReason.REJECTED)
@@ -41,7 +40,7 @@ def handle_reject(machine: SlotMachine, session: Session, command: Reject) -> No
 
 
 def handle_nack(machine: SlotMachine, session: Session, command: Nack) -> None:
-    consumer = _find_consumer(session, command)
+    consumer = _find_consumer(machine, session, command)
     queue, parts, lost = _take(machine, session, command)
     if queue is not None and parts:
         queue.counters.nacked += sum(count for _, count, _ in parts)
@@ -129,7 +128,7 @@ def answer_after(machine: SlotMachine, reply: Reply) -> None:
         machine.answers.setdefault(lsn, []).append(reply)
 
 
-def _find_consumer(session: Session, command: Settle) -> Consumer | None:
+def _find_consumer(machine: SlotMachine, session: Session, command: Settle) -> Consumer | None:
     """The consumer that the settle's credit is for; None when it was cancelled meanwhile.
 
     Asked before anything is settled, so that a refused command has changed nothing.
@@ -137,7 +136,10 @@ def _find_consumer(session: Session, command: Settle) -> Consumer | None:
     if command.consumer is None:
         return None
     consumer = session.consumers.get(command.consumer)
-    if consumer is not None and consumer.queue.name != command.queue:
+    queue = machine.names.get(command.queue)
+    if consumer is not None and (
+        queue is None or consumer.place != (machine.slot, queue.ledger.number)
+    ):
         raise BadField(f"consumer: {command.consumer} does not take from {command.queue}")
     return consumer
 
@@ -145,8 +147,9 @@ def _find_consumer(session: Session, command: Settle) -> Consumer | None:
 def _add_credit(machine: SlotMachine, consumer: Consumer | None, command: Settle) -> None:
     if consumer is not None:
         consumer.add_credit(command.credit, command.credit_bytes)
-        stand_in_line(consumer)
-        machine.wake(consumer.queue)
+        queue = machine.queues[consumer.place[1]]
+        stand_in_line(queue, consumer)
+        machine.wake(queue)
 
 
 def settle(

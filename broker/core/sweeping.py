@@ -1,72 +1,21 @@
 """When the log is trimmed and which bodies go with it.
 
-A trim names a mark: an lsn some way back, and how far each queue had come by then.  Bodies put
-after the mark stay, so that every entry above it can still be sent to a replica with its body.
-Below the mark a lane's bodies are erased in runs, but for the batches that still have a live
-message; those are ``held`` and looked at again at each later trim.
+A trim goes up to a mark (``log_marks.py``).  Below it a lane's bodies are erased in runs, but for
+the batches that still have a live message; those are ``held`` and looked at again at each later
+trim.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
-
 from broker import limits
 from broker.core.lane_stream import LaneStream
+from broker.core.machine import SlotMachine
 from broker.core.queue import Queue
 from broker.errors import UnreadableMessage
 from broker.model.entries import LaneSweep, Returned, Trimmed
 
-if TYPE_CHECKING:
-    from broker.core.machine import SlotMachine
-
-_MARKS_PER_KEPT = 4
 #: [low, high) of positions
 Interval = tuple[int, int]
-
-
-class Mark(NamedTuple):
-    """How far the log was, and the queues that were touched since the mark before."""
-
-    lsn: int
-    total_bytes: int
-    positions: dict[int, int]
-
-
-class SweepMarks:
-    """Marks of the log's recent past, oldest first."""
-
-    def __init__(self, kept_bytes: int) -> None:
-        self.kept_bytes = kept_bytes
-        #: Bytes written to this log since the start.
-        self.written_bytes = 0
-        self._marks: deque[Mark] = deque()
-        self._touched: dict[int, int] = {}
-        self._marked_bytes = 0
-
-    def note(self, size: int) -> None:
-        self.written_bytes += size
-
-    def touch(self, number: int, position: int) -> None:
-        self._touched[number] = max(self._touched.get(number, 0), position)
-
-    def maybe_mark(self, lsn: int) -> None:
-        if self.written_bytes - self._marked_bytes >= self.kept_bytes // _MARKS_PER_KEPT:
-            self._marked_bytes = self.written_bytes
-            self._marks.append(Mark(lsn, self.written_bytes, self._touched))
-            self._touched = {}
-
-    def take(self, lsn_max: int) -> Mark | None:
-        """The newest mark that is old enough and not above ``lsn_max``, with all before it."""
-        limit = self.written_bytes - self.kept_bytes
-        found: Mark | None = None
-        positions: dict[int, int] = {}
-        while self._marks and self._marks[0].lsn <= lsn_max:
-            if self._marks[0].total_bytes > limit:
-                break
-            found = self._marks.popleft()
-            positions.update(found.positions)
-        return found and Mark(found.lsn, found.total_bytes, positions)
 
 
 def maybe_trim(machine: SlotMachine, checkpoint_lsn: int) -> None:

@@ -6,8 +6,7 @@ from broker import limits
 from broker.core.machine import SlotMachine
 from broker.core.queue import Queue
 from broker.core.serving import Delivery, stand_in_line
-from broker.core.session import Session
-from broker.core.taker import Consumer, Getter, Taker
+from broker.core.session import Consumer, Getter, Session, Taker
 from broker.errors import ConsumerExists, ConsumerNotFound, LimitReached, QueueDeleted
 from broker.model.commands import Cancel, Consume, Credit, Get
 from broker.model.replies import Reply, failed, ok
@@ -19,7 +18,7 @@ def handle_get(machine: SlotMachine, session: Session, command: Get) -> None:
         raise LimitReached(f"at most {limits.GETS_WAITING_PER_SESSION_MAX} waiting gets a session")
     getter = Getter(
         session,
-        queue,
+        (machine.slot, queue.ledger.number),
         command.max,
         command.bytes_max,
         command.lease_ms or queue.ledger.settings.lease_ms,
@@ -28,7 +27,7 @@ def handle_get(machine: SlotMachine, session: Session, command: Get) -> None:
         machine.now + command.timeout_ms,
     )
     session.gets += 1
-    _begin(machine, getter)
+    _begin(machine, queue, getter)
     queue.getters[id(getter)] = getter
     machine.wake_at(queue, getter.ends_at)
 
@@ -41,7 +40,7 @@ def handle_consume(machine: SlotMachine, session: Session, command: Consume) -> 
         raise LimitReached(f"at most {limits.CONSUMERS_PER_SESSION_MAX} consumers a session")
     consumer = Consumer(
         session,
-        queue,
+        (machine.slot, queue.ledger.number),
         command.consumer,
         command.credit,
         command.credit_bytes,
@@ -51,24 +50,24 @@ def handle_consume(machine: SlotMachine, session: Session, command: Consume) -> 
     )
     session.consumers[command.consumer] = consumer
     queue.consumers[id(consumer)] = consumer
-    _begin(machine, consumer)
+    _begin(machine, queue, consumer)
     if command.req is not None:
         fields = {"uuid": queue.ledger.uuid, "epoch": machine.log.epoch}
         machine.replies.append(ok(session.peer, command.req, **fields))
 
 
-def _begin(machine: SlotMachine, taker: Taker) -> None:
-    queue = taker.queue
-    taker.session.queues[machine.slot, queue.ledger.number] = None
-    stand_in_line(taker)
+def _begin(machine: SlotMachine, queue: Queue, taker: Taker) -> None:
+    taker.session.queues[taker.place] = None
+    stand_in_line(queue, taker)
     machine.wake(queue)
 
 
 def handle_credit(machine: SlotMachine, session: Session, command: Credit) -> None:
     consumer = _require_consumer(session, command.consumer)
+    queue = machine.queues[consumer.place[1]]
     consumer.add_credit(command.messages, command.bytes)
-    stand_in_line(consumer)
-    machine.wake(consumer.queue)
+    stand_in_line(queue, consumer)
+    machine.wake(queue)
     if command.req is not None:
         machine.replies.append(ok(session.peer, command.req))
 
@@ -76,7 +75,7 @@ def handle_credit(machine: SlotMachine, session: Session, command: Credit) -> No
 def handle_cancel(machine: SlotMachine, session: Session, command: Cancel) -> None:
     consumer = _require_consumer(session, command.consumer)
     del session.consumers[command.consumer]
-    end_consumer(consumer)
+    end_consumer(machine.queues[consumer.place[1]], consumer)
     if command.req is not None:
         machine.replies.append(ok(session.peer, command.req))
 
@@ -88,31 +87,30 @@ def _require_consumer(session: Session, number: int) -> Consumer:
     return consumer
 
 
-def end_consumer(consumer: Consumer) -> None:
+def end_consumer(queue: Queue, consumer: Consumer) -> None:
     if not consumer.cancelled:
         consumer.cancelled = True
-        del consumer.queue.consumers[id(consumer)]
+        del queue.consumers[id(consumer)]
 
 
-def end_getter(getter: Getter) -> None:
+def end_getter(queue: Queue, getter: Getter) -> None:
     """Answered, timed out, or its session ended."""
     getter.answered = True
     getter.session.gets -= 1
-    del getter.queue.getters[id(getter)]
+    del queue.getters[id(getter)]
 
 
 def end_takers_of(queue: Queue, session: Session) -> None:
     for getter in [g for g in queue.getters.values() if g.session is session]:
-        end_getter(getter)
-    for consumer in session.consumers.values():
-        if consumer.queue is queue:
-            end_consumer(consumer)
+        end_getter(queue, getter)
+    for consumer in [c for c in queue.consumers.values() if c.session is session]:
+        end_consumer(queue, consumer)
 
 
 def end_late_getters(machine: SlotMachine, queue: Queue) -> None:
     """Gets whose time is over are answered with an empty batch."""
     for getter in [g for g in queue.getters.values() if g.ends_at <= machine.now]:
-        end_getter(getter)
+        end_getter(queue, getter)
         if not getter.session.closed:
             machine.replies.append(Delivery(getter, [], queue).reply)
 
@@ -121,11 +119,11 @@ def dismiss_takers(machine: SlotMachine, queue: Queue) -> None:
     """The queue is deleted: waiting gets fail by name, consumers are cancelled by name."""
     error = QueueDeleted(f"{queue.name} was deleted")
     for getter in list(queue.getters.values()):
-        end_getter(getter)
+        end_getter(queue, getter)
         machine.replies.append(failed(getter.session.peer, getter.req, error))
     for consumer in list(queue.consumers.values()):
         del consumer.session.consumers[consumer.number]
-        end_consumer(consumer)
+        end_consumer(queue, consumer)
         header = {
             "re": "cancelled",
             "consumer": consumer.number,

@@ -22,9 +22,9 @@ from broker.core.serving import (
     spend_credit,
     stand_in_line,
 )
+from broker.core.session import Getter, Taker
 from broker.core.settle_handlers import answer_after, end_leases, settle
 from broker.core.take_handlers import end_getter, end_late_getters
-from broker.core.taker import Getter, Taker
 from broker.errors import UnreadableMessage
 from broker.model.entries import BatchPut, ProducersExpired, SettleReason
 from broker.model.replies import failed
@@ -67,7 +67,7 @@ def _serve_queue(machine: SlotMachine, queue: Queue) -> None:
     served = 0
     while (taker := next_hungry(queue)) is not None:
         if served >= limits.SERVED_BYTES_PER_TURN:
-            stand_in_line(taker)
+            stand_in_line(queue, taker)
             machine.wake(queue)
             return
         size = min(taker.credit_bytes, limits.DELIVERY_BYTES)
@@ -77,7 +77,7 @@ def _serve_queue(machine: SlotMachine, queue: Queue) -> None:
             _tell_unreadable(machine, queue, taker, error)
             return
         if not picked:
-            stand_in_line(taker)
+            stand_in_line(queue, taker)
             return
         served += _deliver(machine, queue, taker, picked)
 
@@ -88,7 +88,7 @@ def _tell_unreadable(
     """Nothing is skipped: the queue stands still, and who waits on it is told why."""
     machine.unreadable += 1
     if isinstance(taker, Getter):
-        end_getter(taker)
+        end_getter(queue, taker)
         machine.replies.append(failed(taker.session.peer, taker.req, error, queue=queue.name))
     else:
         machine.replies.append(failed(taker.session.peer, None, error, queue=queue.name))
@@ -102,7 +102,7 @@ def _deliver(machine: SlotMachine, queue: Queue, taker: Taker, picked: list[Pick
         _settle_picked(machine, queue, expired, SettleReason.EXPIRED)
         queue.counters.expired += sum(item.count for item in expired)
     if not picked:
-        stand_in_line(taker)
+        stand_in_line(queue, taker)
         return 0
     delivery = Delivery(taker, picked, queue)
     spend_credit(delivery)
@@ -117,9 +117,9 @@ def _deliver(machine: SlotMachine, queue: Queue, taker: Taker, picked: list[Pick
         machine.wake_at(queue, machine.now + taker.lease_ms)
         machine.replies.append(delivery.reply)
     if isinstance(taker, Getter):
-        end_getter(taker)
+        end_getter(queue, taker)
     else:
-        stand_in_line(taker)
+        stand_in_line(queue, taker)
     return delivery.size
 
 

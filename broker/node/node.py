@@ -21,7 +21,6 @@ from broker.cluster.ring import slot_of
 from broker.core.applying import apply_committed
 from broker.core.handlers import HANDLERS
 from broker.core.session import Session
-from broker.core.tags import decode_tag
 from broker.core.turns import seal, serve, tick
 from broker.errors import ConsumerNotFound, MsgQueueError, NoSession, RoutingIdNotAllowed
 from broker.model import commands
@@ -135,7 +134,7 @@ class Node:
             consumer = session.consumers.get(command.consumer)
             if consumer is None:
                 raise ConsumerNotFound(f"this session has no consumer {command.consumer}")
-            slot = decode_tag(consumer.queue.tag).slot
+            slot = consumer.place[0]
         else:
             name: str = command.queue  # type: ignore[attr-defined]
             slot = slot_of(name, self._settings.slots)

@@ -7,7 +7,8 @@ from typing import Any
 
 from broker import limits
 from broker.core.queue_handlers import stats_of
-from broker.core.session import Session, Sessions
+from broker.core.session import Session
+from broker.core.sessions import Sessions
 from broker.core.settle_handlers import return_of_session
 from broker.core.take_handlers import end_getter, end_takers_of
 from broker.errors import LimitReached, MsgQueueError, SessionClosed, ShuttingDown
@@ -200,7 +201,7 @@ class Reception:
         for served in self._slots:
             for queue in served.machine.queues.values():
                 for getter in list(queue.getters.values()):
-                    end_getter(getter)
+                    end_getter(queue, getter)
                     self._replies.append(failed(getter.session.peer, getter.req, error))
 
     def farewells(self) -> list[Reply]:

@@ -50,3 +50,16 @@ def test_the_changelog_tells_of_this_version() -> None:
         version = tomllib.load(file)["project"]["version"]
     assert version == broker.__version__
     assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_every_test_that_a_guarantee_names_exists() -> None:
+    text = (ROOT / "docs/guarantees.md").read_text("utf-8")
+    named = re.findall(r"`(tests/[\w/]+(?:\.py)?)(?:::(\w+))?`", text)
+    assert named
+    missing = [
+        f"{path}::{test}"
+        for path, test in named
+        if not (ROOT / path).exists()
+        or (test and f"def {test}(" not in (ROOT / path).read_text("utf-8"))
+    ]
+    assert missing == []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from broker import limits
@@ -21,7 +21,8 @@ _MARGIN_DIVISOR = 16
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _STATM = Path("/proc/self/statm")
-_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+_OWN_CGROUP = Path("/proc/self/cgroup")
+_CGROUPS = Path("/sys/fs/cgroup")
 
 
 def free_disk_bytes(directory: Path) -> int:
@@ -38,12 +39,21 @@ def resident_bytes() -> int:
 
 
 def memory_max_default() -> int:
-    """A share of the machine's memory, or of the container's where that has less."""
+    """A share of the machine's memory, or of the container's or service's where that is less."""
     total = os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES
-    if _CGROUP_LIMIT.is_file():
-        limit = _CGROUP_LIMIT.read_text("ascii").strip()
-        total = min(total, int(limit)) if limit.isdigit() else total
-    return total * MEMORY_SHARE_PERCENT // 100
+    return min([total, *_cgroup_limits()]) * MEMORY_SHARE_PERCENT // 100
+
+
+def _cgroup_limits() -> Iterator[int]:
+    """The bounds on memory of the control group (version 2) and of those above it."""
+    if not _OWN_CGROUP.is_file():
+        return
+    name = _OWN_CGROUP.read_text("utf-8").rpartition("::")[2].strip().lstrip("/")
+    own = _CGROUPS / name
+    for group in (own, *own.parents):
+        limit = group / "memory.max"
+        if limit.is_file() and (text := limit.read_text("ascii").strip()).isdigit():
+            yield int(text)
 
 
 class Watermarks:

@@ -256,15 +256,17 @@ def next_hungry(queue: Queue) -> Taker | None:
     return None
 
 
-def stand_in_line(queue: Queue, taker: Taker) -> None:
+def stand_in_line(queue: Queue, taker: Taker, *, first: bool = False) -> None:
     if taker.is_hungry and not taker.queued:
         taker.queued = True
-        queue.hungry.append(taker)
+        if first:
+            queue.hungry.appendleft(taker)
+        else:
+            queue.hungry.append(taker)
 
 
-def share(queue: Queue, taker: Taker) -> int:
-    """How many messages this taker gets now: its credit, or its share where others wait too."""
-    others = len(queue.hungry)
-    if not others:
-        return min(taker.credit, limits.BATCH_COUNT_MAX)
-    return min(taker.credit, max(-(-queue.ready // (others + 1)), 1))
+def fair_share(queue: Queue, takers: int) -> int:
+    """How many messages each of so many takers in line gets at most before the next round."""
+    if takers == 1:
+        return limits.BATCH_COUNT_MAX
+    return min(max(-(-queue.ready // takers), 1), limits.BATCH_COUNT_MAX)

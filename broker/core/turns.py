@@ -15,10 +15,10 @@ from broker.core.queue import Queue
 from broker.core.serving import (
     Delivery,
     Picked,
+    fair_share,
     grant_leases,
     next_hungry,
     pick,
-    share,
     spend_credit,
     stand_in_line,
 )
@@ -65,19 +65,25 @@ def serve(machine: SlotMachine) -> None:
 
 def _serve_queue(machine: SlotMachine, queue: Queue) -> None:
     served = 0
+    left_of_round = fair = 0
     while (taker := next_hungry(queue)) is not None:
         if served >= limits.SERVED_BYTES_PER_TURN:
             stand_in_line(queue, taker)
             machine.wake(queue)
             return
+        if not left_of_round:
+            left_of_round = len(queue.hungry) + 1
+            fair = fair_share(queue, left_of_round)
+        left_of_round -= 1
         size = min(taker.credit_bytes, limits.DELIVERY_BYTES)
         try:
-            picked = pick(queue, machine.bodies, share(queue, taker), size)
+            picked = pick(queue, machine.bodies, min(taker.credit, fair), size)
         except UnreadableMessage as error:
             _tell_unreadable(machine, queue, taker, error)
             return
         if not picked:
-            stand_in_line(queue, taker)
+            # Nothing is ready: it stays this taker's turn.
+            stand_in_line(queue, taker, first=True)
             return
         served += _deliver(machine, queue, taker, picked)
 

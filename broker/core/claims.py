@@ -20,10 +20,11 @@ ClaimedPart = tuple[int, int, Portion]
 
 
 def claim(
-    queue: Queue, bodies: Bodies, asked: list[Range]
+    queue: Queue, bodies: Bodies, asked: list[Range], *, even_handed_out: bool = False
 ) -> tuple[list[ClaimedPart], list[Range]]:
     """Takes waiting messages out of the ready set: (claimed parts, what cannot be claimed).
 
+    What this epoch handed out and got back is not an older epoch's to claim, but may expire.
     What cannot be read cannot be claimed: nobody knows any more what it weighs.
     """
     claimed: list[ClaimedPart] = []
@@ -32,7 +33,7 @@ def claim(
         return [], asked
     for first, count, attempts in asked:
         try:
-            back = _find_returned(queue, bodies, first, count, attempts)
+            back = _find_returned(queue, bodies, first, count, attempts, even_handed_out)
             ahead = _find_ahead(queue, bodies, first, count) if attempts == 0 else []
         except UnreadableMessage:
             lost.append((first, count, attempts))
@@ -51,13 +52,15 @@ def claim(
 
 
 def _find_returned(
-    queue: Queue, bodies: Bodies, first: int, count: int, attempts: int
+    queue: Queue, bodies: Bodies, first: int, count: int, attempts: int, even_handed_out: bool
 ) -> list[ClaimedPart]:
-    """What came back before this epoch, and was given to nobody since."""
+    """What came back and is ready or rests."""
     parts: list[ClaimedPart] = []
     for book in [*queue.back.values(), queue.resting]:
         for low, size, portion in book.overlapping(first, count):
-            if portion.attempts == attempts and not portion.handed_out:
+            if portion.attempts != attempts:
+                continue
+            if even_handed_out or not portion.handed_out:
                 parts += _read_parts(queue, bodies, portion.extent.lane, (low, size), attempts)
     return parts
 

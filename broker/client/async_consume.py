@@ -1,0 +1,63 @@
+"""Async iterations over what a consumer is given, one message or one batch at a time.
+
+Owns the end of an iteration: what was not looked at goes back, what is gathered is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from broker.client.async_calls import AsyncCalls
+from broker.client.async_message import AsyncMessage, AsyncMessageBatch
+from broker.client.consumers import Consumer
+from broker.client.delivery import LOST, Part
+from broker.client.view import without_lost
+
+
+async def iterate(
+    calls: AsyncCalls,
+    consumer: Consumer,
+    timeout: float | None,  # noqa: ASYNC109
+    limit: int | None,
+) -> AsyncGenerator[AsyncMessage, None]:
+    """Messages until ``limit``, or until ``timeout`` seconds brought none."""
+    parts: list[Part] = []
+    run, index, stop = None, 0, 0
+    try:
+        while limit is None or limit > 0:
+            share = max(consumer.window.size // 4, 1)
+            parts = await calls.take(
+                consumer, share if limit is None else min(share, limit), timeout
+            )
+            if not parts:
+                return
+            parts.reverse()
+            while parts:
+                run, start, stop = parts.pop()
+                marks = run.marks
+                if limit is not None:
+                    limit -= stop - start
+                for index in range(start, stop):
+                    if marks[index] != LOST:
+                        yield AsyncMessage(calls, run, index)
+    finally:
+        # The loop stands at ``index``: what comes after it was never seen.
+        if run is not None:
+            parts.append((run, index + 1, stop))
+        calls.leave(consumer, reversed(parts))
+
+
+async def iterate_batches(
+    calls: AsyncCalls,
+    consumer: Consumer,
+    count_max: int,
+    timeout: float | None,  # noqa: ASYNC109
+) -> AsyncGenerator[AsyncMessageBatch, None]:
+    """Batches of what is there, up to ``count_max`` messages each."""
+    try:
+        while parts := await calls.take(consumer, count_max, timeout):
+            kept = without_lost(parts)
+            if kept:
+                yield AsyncMessageBatch(calls, kept)
+    finally:
+        calls.leave(consumer, ())

@@ -1,0 +1,145 @@
+"""Runs a session in an asyncio event loop: one reader a descriptor, one timer.
+
+Owns the registration of the socket with the loop.  It never blocks and never decides anything.
+Everything happens in the thread of the loop; no lock is needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from broker.client import forks
+from broker.client.pump import Pump, now_ms
+from broker.client.session import Session
+from broker.errors import ClientClosed, ForkedClient, MsgQueueError
+
+log = logging.getLogger("msgqueue.client")
+
+OnError = Callable[[MsgQueueError], None]
+#: Whom to call when what is waited for may have come; each is called once.
+Waiters = list[Callable[[], None]]
+
+
+class AsyncDriver:
+    def __init__(self, session: Session, on_error: OnError | None) -> None:
+        self.session = session
+        self.is_closed = False
+        self.is_forked = False
+        self._on_error = on_error
+        self._pump = Pump(session)
+        self._loop = asyncio.get_running_loop()
+        self._fds: tuple[int, ...] = ()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0
+        #: All who wait, for the end of the client.
+        self._closing: Waiters = []
+        forks.watch(self)
+
+    def disown(self, _lock: forks.Lock) -> None:
+        """In a forked child: loop and socket are the parent's."""
+        self.is_forked = True
+
+    def require_open(self) -> None:
+        if self.is_forked:
+            raise ForkedClient("the client was made before the fork: make a new one in the child")
+        if self.is_closed:
+            raise ClientClosed("the client is closed")
+
+    def turn(self) -> None:
+        """Does what is due, sends and receives, without waiting; sees to the next time."""
+        self._pump.run()
+        if self._pump.fds != self._fds:
+            self._follow()
+        self._set_timer()
+        if self.session.troubles:
+            self._loop.call_soon(self._tell_troubles)
+
+    def soon(self) -> None:
+        """Something is to be done after a while."""
+        self._set_timer()
+
+    async def wait(
+        self,
+        is_ready: Callable[[], bool],
+        waiters: Waiters,
+        timeout: float | None,  # noqa: ASYNC109
+    ) -> bool:
+        """Sends and waits until ``is_ready``; False when the time ended before."""
+        ends_at = None if timeout is None else self._loop.time() + timeout
+        while True:
+            self.require_open()
+            self.turn()
+            if is_ready():
+                return True
+            remaining = None if ends_at is None else ends_at - self._loop.time()
+            if remaining is not None and remaining <= 0:
+                return False
+            await self._news(waiters, remaining)
+
+    def close(self) -> None:
+        if self.is_closed or self.is_forked:
+            return
+        self.is_closed = True
+        self.session.connection.close()
+        self._pump.close()
+        self._follow()
+        if self._timer is not None:
+            self._timer.cancel()
+        for resolve in list(self._closing):
+            resolve()
+        forks.forget(self)
+
+    async def _news(self, waiters: Waiters, remaining: float | None) -> None:
+        future: asyncio.Future[None] = self._loop.create_future()
+
+        def resolve() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        timer = None if remaining is None else self._loop.call_later(remaining, resolve)
+        waiters.append(resolve)
+        self._closing.append(resolve)
+        try:
+            await future
+        finally:
+            for told in (waiters, self._closing):
+                if resolve in told:
+                    told.remove(resolve)
+            if timer is not None:
+                timer.cancel()
+
+    def _follow(self) -> None:
+        """The socket changed: the loop watches the new one."""
+        for fd in self._fds:
+            self._loop.remove_reader(fd)
+        self._fds = self._pump.fds
+        for fd in self._fds:
+            self._loop.add_reader(fd, self._readable, fd)
+
+    def _readable(self, fd: int) -> None:
+        self._pump.look([fd])
+        self.turn()
+
+    def _set_timer(self) -> None:
+        at = self.session.next_at()
+        if at is None or (self._timer is not None and self._timer_at <= at):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self._loop.call_later(max(at - now_ms(), 0) / 1000, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        if not self.is_closed:
+            self.turn()
+
+    def _tell_troubles(self) -> None:
+        while self.session.troubles:
+            error = self.session.troubles.pop(0)
+            if self._on_error is not None:
+                self._on_error(error)
+            else:
+                log.warning("%s: %s", error.name, error)

@@ -1,0 +1,97 @@
+"""Many bodies at once: cut into batches that keep every bound, packed by msgpack in C.
+
+Owns no state of the session: the batches are numbered and sent by their queue.
+Law: a list of bytes is never walked message by message in Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby, islice
+from typing import Any
+
+from broker.client.codec import ELEMENT_OVERHEAD
+from broker.client.content import Headers
+from broker.client.options import put_element, require_id, require_size
+from broker.client.put_batch import ELEMENTS_BYTES_MAX, WITH_IDS_MAX, MessageId, PutBatch, PutSpec
+from broker.errors import BadField, CountMismatch
+from broker.limits import BATCH_COUNT_MAX
+
+
+class BulkBatches:
+    """``spec`` is what all messages share, without their content type."""
+
+    def __init__(
+        self, queue: str, spec: PutSpec, headers: Headers | None, content_type: str | None
+    ) -> None:
+        self._queue = queue
+        self._spec = spec
+        self._headers = headers
+        self._content_type = content_type
+
+    def cut(
+        self, bodies: Iterable[Any], ids: Iterable[MessageId] | None, count_max: int
+    ) -> Iterator[PutBatch]:
+        """Batches of at most ``count_max`` messages."""
+        if not 1 <= count_max <= BATCH_COUNT_MAX:
+            raise BadField(f"a batch has from 1 to {BATCH_COUNT_MAX} messages, not {count_max}")
+        source = iter(bodies)
+        names = iter(ids) if ids is not None else None
+        count_max = min(count_max, WITH_IDS_MAX) if names is not None else count_max
+        while chunk := list(islice(source, count_max)):
+            chunk_ids = list(islice(names, len(chunk))) if names is not None else []
+            if names is not None and len(chunk_ids) != len(chunk):
+                raise CountMismatch("put_many needs an id for each message")
+            for message_id in chunk_ids:
+                require_id(message_id)
+            yield from self._batches(chunk, chunk_ids)
+
+    def _batches(self, chunk: list[Any], ids: list[MessageId]) -> Iterator[PutBatch]:
+        if (
+            self._headers is None
+            and self._content_type is None
+            and set(map(type, chunk)) == {bytes}
+        ):
+            yield from self._sized(chunk, list(map(len, chunk)), ids, self._spec)
+            return
+        encoded = [put_element(body, self._headers, self._content_type) for body in chunk]
+        start = 0
+        for content_type, group in groupby(encoded, key=lambda made: made[2]):
+            alike = list(group)
+            fields = self._spec.fields
+            if content_type is not None:
+                fields = (*fields, ("content_type", content_type))
+            yield from self._sized(
+                [element for element, _, _ in alike],
+                [size - ELEMENT_OVERHEAD for _, size, _ in alike],
+                ids[start : start + len(alike)],
+                PutSpec(fields, self._spec.with_ids),
+            )
+            start += len(alike)
+
+    def _sized(
+        self, elements: list[Any], sizes: list[int], ids: list[MessageId], spec: PutSpec
+    ) -> Iterator[PutBatch]:
+        """Cuts where the bytes would be too many for one batch."""
+        start = 0
+        for stop in _borders(sizes):
+            size = sum(sizes[start:stop]) + (stop - start) * ELEMENT_OVERHEAD
+            require_size(size if stop - start == 1 else 0)
+            batch = PutBatch(self._queue, spec, stop - start, 0)
+            batch.elements = elements[start:stop]
+            batch.body_bytes = size
+            batch.ids = ids[start:stop]
+            yield batch
+            start = stop
+
+
+def _borders(sizes: list[int]) -> Iterator[int]:
+    """Where batches end; one border, the end, for a list that fits as a whole."""
+    if sum(sizes) + len(sizes) * ELEMENT_OVERHEAD > ELEMENTS_BYTES_MAX:
+        gathered = 0
+        for index, size in enumerate(sizes):
+            gathered += size + ELEMENT_OVERHEAD
+            if gathered > ELEMENTS_BYTES_MAX and gathered > size + ELEMENT_OVERHEAD:
+                yield index
+                gathered = size + ELEMENT_OVERHEAD
+    yield len(sizes)

@@ -1,0 +1,295 @@
+"""The consuming side of a session: deliveries prefetched under credit, taken in parts.
+
+Owns each consumer's prefetched messages.  It never decodes a body and never waits.  Laws:
+
+- A delivery for a consumer that is gone is given back at once.
+- Settles and credit travel together: before the prefetched run dry, or half a window at a time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from broker.client.credit import CreditWindow
+from broker.client.delivery import TAKEN, Part, Run, read_runs
+from broker.errors import MsgQueueError, NotPrimary, QueueDeleted, ShuttingDown
+
+if TYPE_CHECKING:
+    from broker.client.codec import Reply
+    from broker.client.counters import Counters
+    from broker.client.exchange import Exchange
+    from broker.client.ledger import Ledger
+    from broker.client.settles import Settles
+
+RETRY_MS = 500
+
+
+class Consumer:
+    """One ``consume``, whatever the session; ``number`` names it on the wire."""
+
+    def __init__(
+        self,
+        number: int,
+        queue: str,
+        window: CreditWindow,
+        lease_ms: int | None,
+        auto_ack: bool,
+        concurrency: int,
+    ) -> None:
+        self.number = number
+        self.queue = queue
+        self.window = window
+        self.lease_ms = lease_ms
+        self.auto_ack = auto_ack
+        self.concurrency = concurrency
+        self.prefetched: deque[Part] = deque()
+        #: Why there will be no more deliveries.
+        self.error: MsgQueueError | None = None
+        self.is_leaving = False
+        #: Called once each when a delivery or an error has come.
+        self.waiters: list[Callable[[], None]] = []
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self.prefetched) or self.error is not None
+
+    def command(self) -> dict[str, Any]:
+        grant = self.window.grant()
+        fields: dict[str, Any] = {
+            "cmd": "consume",
+            "queue": self.queue,
+            "consumer": self.number,
+            "credit": grant.messages,
+            "credit_bytes": grant.bytes,
+            "concurrency": self.concurrency,
+        }
+        if self.lease_ms is not None:
+            fields["lease_ms"] = self.lease_ms
+        if self.auto_ack:
+            fields["auto_ack"] = True
+        return fields
+
+    def tell(self) -> None:
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            waiter()
+
+    def fail(self, error: MsgQueueError) -> None:
+        self.error = error
+        self.tell()
+
+
+class Consumers:
+    def __init__(self, exchange: Exchange, settles: Settles, counters: Counters) -> None:
+        self._exchange = exchange
+        self._settles = settles
+        self._counters = counters
+        self._consumers: dict[int, Consumer] = {}
+        self._next_number = 1
+        self._retry_at: int | None = None
+        settles.take_credit = self._take_credit
+        settles.leases_lost = self._leases_lost
+
+    def add(
+        self,
+        queue: str,
+        window: CreditWindow,
+        lease_ms: int | None,
+        auto_ack: bool,
+        concurrency: int,
+    ) -> Consumer:
+        number = self._next_number
+        self._next_number += 1
+        consumer = Consumer(number, queue, window, lease_ms, auto_ack, concurrency)
+        self._consumers[number] = consumer
+        if self._exchange.ready:
+            self._consume(consumer)
+        return consumer
+
+    def resume_all(self) -> None:
+        """After a reconnect: consume again, with the same numbers and fresh credit."""
+        self._retry_at = None
+        for consumer in list(self._consumers.values()):
+            if consumer.is_leaving:
+                del self._consumers[consumer.number]
+            else:
+                self._consume(consumer)
+
+    def delivered(self, reply: Reply) -> None:
+        number: int = reply.header["consumer"]
+        consumer = self._consumers.get(number)
+        lease_ms = consumer.lease_ms if consumer else None
+        ledger = self._settles.ledger(reply.header["queue"], reply.header["tag"], number, lease_ms)
+        runs = read_runs(reply, ledger)
+        if consumer is None:
+            self._settles.give_back(ledger, [held for run in runs for held in run.held()])
+            return
+        for run in runs:
+            self._prefetch(consumer, ledger, run)
+        ledger.flush_at = max(consumer.window.size // 2, 1)
+        if consumer.is_leaving:
+            self._put_back(consumer, consumer.prefetched)
+        consumer.tell()
+
+    def cancelled(self, reply: Reply) -> None:
+        consumer = self._consumers.pop(reply.header["consumer"], None)
+        if consumer is not None:
+            consumer.fail(reply.error() or QueueDeleted("the consumer was cancelled"))
+
+    def knows(self, number: object) -> bool:
+        return number in self._consumers
+
+    def take(self, consumer: Consumer, limit: int, now: int) -> list[Part]:
+        """Up to ``limit`` prefetched messages, which are then in hand; raises what ended it."""
+        if not consumer.prefetched:
+            self._flush(consumer)
+        excess = consumer.window.adapt(now)
+        if excess:
+            self._put_back(consumer, _cut(consumer.prefetched, excess, at_end=True))
+        parts = _cut(consumer.prefetched, limit)
+        for run, start, stop in parts:
+            consumer.window.taken(stop - start, run.bytes_between(start, stop), now)
+            if consumer.auto_ack:
+                consumer.window.settled(stop - start)
+        if not parts:
+            if consumer.error is not None:
+                raise consumer.error
+            consumer.window.waits(now)
+        if consumer.window.is_worth_a_grant:
+            self._flush(consumer)
+            self._grant(consumer)
+        return parts
+
+    def leave(self, consumer: Consumer, unseen: Iterable[Part] = ()) -> None:
+        """No more deliveries; what nobody looked at goes back free.  Held messages stay held."""
+        if consumer.is_leaving:
+            return
+        consumer.is_leaving = True
+        for run, start, stop in unseen:
+            consumer.window.in_hand -= stop - start
+            consumer.prefetched.append((run, start, stop))
+            size = run.bytes_between(start, stop)
+            consumer.window.given_back(start - stop, -size)
+        self._flush(consumer)
+        self._put_back(consumer, consumer.prefetched)
+        if not self._exchange.ready or consumer.error is not None:
+            self._consumers.pop(consumer.number, None)
+            return
+
+        def answered(_reply: Reply, _now: int) -> None:
+            self._consumers.pop(consumer.number, None)
+
+        self._exchange.ask({"cmd": "cancel", "consumer": consumer.number}, answered)
+
+    def leave_all(self) -> None:
+        for consumer in list(self._consumers.values()):
+            self.leave(consumer)
+
+    def tick(self, now: int) -> None:
+        if self._retry_at is not None and now >= self._retry_at and self._exchange.ready:
+            self._retry_at = None
+            for consumer in self._consumers.values():
+                if consumer.window.at_broker == 0 and not consumer.is_leaving:
+                    self._consume(consumer)
+
+    def next_at(self) -> int | None:
+        return self._retry_at
+
+    def _consume(self, consumer: Consumer) -> None:
+        consumer.window.void()
+
+        def answered(reply: Reply, now: int) -> None:
+            error = reply.error()
+            if isinstance(error, ShuttingDown | NotPrimary):
+                consumer.window.void()
+                self._retry_at = self._retry_at or now + RETRY_MS
+            elif error is not None:
+                self._consumers.pop(consumer.number, None)
+                consumer.fail(error)
+
+        self._exchange.ask(consumer.command(), answered)
+
+    def _prefetch(self, consumer: Consumer, ledger: Ledger, run: Run) -> None:
+        self._counters.messages_delivered += run.count
+        if consumer.auto_ack:
+            run.marks[:] = bytes((TAKEN,)) * run.count
+        else:
+            ledger.runs.add(run)
+        consumer.window.delivered(run.count, run.size)
+        consumer.prefetched.append((run, 0, run.count))
+
+    def _flush(self, consumer: Consumer) -> None:
+        for ledger in list(self._settles.of_consumer(consumer.number)):
+            ledger.flush_at = max(consumer.window.size // 2, 1)
+            if ledger.gathered:
+                self._settles.flush_ledger(ledger)
+
+    def _grant(self, consumer: Consumer) -> None:
+        """Credit that found no settle to ride on."""
+        if not consumer.window.is_worth_a_grant or not self._exchange.ready:
+            return
+        grant = consumer.window.grant()
+        self._exchange.tell(
+            {
+                "cmd": "credit",
+                "consumer": consumer.number,
+                "messages": grant.messages,
+                "bytes": grant.bytes,
+            }
+        )
+
+    def _take_credit(self, ledger: Ledger) -> dict[str, Any]:
+        consumer = self._consumers.get(ledger.consumer) if ledger.consumer is not None else None
+        if consumer is None:
+            return {}
+        consumer.window.settled(ledger.gathered)
+        if consumer.is_leaving or not self._exchange.ready:
+            return {}
+        grant = consumer.window.grant()
+        if not grant:
+            return {}
+        return {
+            "consumer": consumer.number,
+            "credit": grant.messages,
+            "credit_bytes": grant.bytes,
+        }
+
+    def _leases_lost(self, ledger: Ledger, messages: int) -> None:
+        """Nobody will settle these; prefetched ones among them count back when they are taken."""
+        consumer = self._consumers.get(ledger.consumer) if ledger.consumer is not None else None
+        if consumer is not None:
+            consumer.window.in_hand -= messages
+
+    def _put_back(self, consumer: Consumer, parts: Iterable[Part]) -> None:
+        """Returns prefetched messages; those of an auto-ack consumer are gone already."""
+        for run, start, stop in list(parts):
+            consumer.window.given_back(stop - start, run.bytes_between(start, stop))
+            if consumer.auto_ack:
+                self._counters.messages_unseen += stop - start
+                continue
+            held = list(run.held(start, stop))
+            self._settles.give_back(run.ledger, held)
+            for first, count, _ in held:
+                run.lose(first, count)
+        if parts is consumer.prefetched:
+            consumer.prefetched.clear()
+
+
+def _cut(prefetched: deque[Part], limit: int, at_end: bool = False) -> list[Part]:
+    """Takes ``limit`` messages out of ``prefetched``, from the front or from the end."""
+    parts: list[Part] = []
+    while prefetched and limit > 0:
+        run, start, stop = prefetched.pop() if at_end else prefetched.popleft()
+        if stop - start > limit:
+            border = stop - limit if at_end else start + limit
+            prefetched_part, part = (run, start, border), (run, border, stop)
+            if not at_end:
+                prefetched_part, part = part, prefetched_part
+            (prefetched.append if at_end else prefetched.appendleft)(prefetched_part)
+        else:
+            part = (run, start, stop)
+        parts.append(part)
+        limit -= part[2] - part[1]
+    return parts

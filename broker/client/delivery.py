@@ -1,0 +1,118 @@
+"""What a ``messages`` reply brought: runs of messages, and what became of each.
+
+Owns the marks of what is settled.  It never decodes a body.  Law: a position is settled here
+at most once, however many hands hold its message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from broker.client.codec import Reply, decode_batch, decode_columns
+from broker.errors import NotAnEnvelope
+from broker.limits import PRIORITY_DEFAULT
+
+if TYPE_CHECKING:
+    from broker.client.ledger import Ledger
+
+HELD, SETTLED, LOST, TAKEN = range(4)
+
+#: (first position, number of positions, attempts told by the delivery)
+Range = tuple[int, int, int]
+
+
+class Run:
+    """Consecutive positions with the same properties; ``elements[offset]`` is the first.
+
+    ``marks`` has a byte a message: HELD, SETTLED, LOST (the lease is somebody else's), or TAKEN
+    (an auto-ack delivery, with nothing to settle).
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "attempts",
+        "content_type",
+        "count",
+        "elements",
+        "first",
+        "ids",
+        "ledger",
+        "marks",
+        "offset",
+        "priority",
+        "put_at",
+        "size",
+        "type",
+    )
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        fields: dict[str, Any],
+        elements: list[Any],
+        offset: int,
+        ids: list[Any] | None,
+    ) -> None:
+        self.ledger = ledger
+        self.elements = elements
+        self.offset = offset
+        self.ids = ids
+        self.first: int = fields["first"]
+        self.count: int = fields["count"]
+        self.attempts: int = fields.get("attempts", 0)
+        self.priority: int = fields.get("priority", PRIORITY_DEFAULT)
+        self.put_at: int | None = fields.get("put_at")
+        self.content_type: str | None = fields.get("content_type")
+        self.type: str | None = fields.get("type")
+        self.marks = bytearray(self.count)
+        #: This run's share of the bytes of the delivery.
+        self.size = 0
+
+    def bytes_between(self, start: int, stop: int) -> int:
+        """The share of ``size`` of a part; shares of disjoint parts add up exactly."""
+        return self.size * stop // self.count - self.size * start // self.count
+
+    def lose(self, first: int, count: int) -> int:
+        """Marks those of the positions that are held here as lost; how many that were."""
+        low = max(first - self.first, 0)
+        high = min(first + count - self.first, self.count)
+        held = [i for i in range(low, high) if self.marks[i] == HELD]
+        for index in held:
+            self.marks[index] = LOST
+        return len(held)
+
+    def held(self, start: int = 0, stop: int | None = None) -> Iterator[Range]:
+        """The ranges that are neither settled nor lost, within ``start`` and ``stop``."""
+        end = self.count if stop is None else stop
+        low = self.marks.find(HELD, start, end)
+        while low >= 0:
+            rest = self.marks[low:end]
+            count = len(rest) - len(rest.lstrip(b"\0"))
+            yield self.first + low, count, self.attempts
+            low = self.marks.find(HELD, low + count, end)
+
+
+#: (run, start, stop): the messages of ``run`` from ``start`` to before ``stop``
+Part = tuple[Run, int, int]
+
+
+def read_runs(reply: Reply, ledger: Ledger) -> list[Run]:
+    """The runs of a delivery; raises NotAnEnvelope when the frames contradict each other."""
+    elements = decode_batch(reply.batch)
+    size = len(reply.batch)
+    columns = decode_columns(reply.columns) if reply.columns else {}
+    ids = columns.get("ids")
+    runs: list[Run] = []
+    offset = 0
+    try:
+        for fields in reply.header["runs"]:
+            run = Run(ledger, fields, elements, offset, ids)
+            start, offset = offset, offset + run.count
+            run.size = size * offset // len(elements) - size * start // len(elements)
+            runs.append(run)
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise NotAnEnvelope(f"a run is not well formed: {error}") from None
+    if offset != len(elements) or (ids is not None and len(ids) != offset):
+        raise NotAnEnvelope(f"the runs tell {offset} messages, the batch {len(elements)}")
+    return runs

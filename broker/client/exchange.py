@@ -1,0 +1,49 @@
+"""What goes out on the present connection, and who waits for which answer.
+
+Owns the numbers of requests.  It never sends: the shell takes ``outgoing`` from the left.
+Law: after ``reset`` nothing of an older connection is sent or answered any more.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from broker.client.codec import Frames, Reply, encode_command
+
+#: Called with the reply and the time of its arrival.
+Handler = Callable[[Reply, int], None]
+
+
+class Exchange:
+    def __init__(self) -> None:
+        self.outgoing: deque[Frames] = deque()
+        #: True from the welcome on: before it only the hello may go out.
+        self.ready = False
+        self._handlers: dict[int, Handler] = {}
+        self._next_req = 1
+
+    def ask(self, fields: dict[str, Any], handler: Handler, *frames: bytes) -> None:
+        """Sends a command whose reply goes to ``handler``."""
+        req = self._next_req
+        self._next_req = req + 1
+        self._handlers[req] = handler
+        self.outgoing.append(encode_command({**fields, "req": req}, frames))
+
+    def tell(self, fields: dict[str, Any]) -> None:
+        """Sends a command that is answered only when it fails."""
+        self.outgoing.append(encode_command(fields))
+
+    def answer(self, reply: Reply, now: int) -> bool:
+        """Gives ``reply`` to whom it belongs; False when nobody waits for it."""
+        handler = self._handlers.pop(reply.req, None) if reply.req is not None else None
+        if handler is None:
+            return False
+        handler(reply, now)
+        return True
+
+    def reset(self) -> None:
+        self.outgoing.clear()
+        self._handlers.clear()
+        self.ready = False

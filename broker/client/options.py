@@ -1,0 +1,158 @@
+"""From the application's words to the wire's: seconds to milliseconds, options to fields.
+
+Owns the checks that can be made without a broker.  It never sends anything.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from broker.client.codec import ELEMENT_OVERHEAD, encode_value
+from broker.client.content import JSON, TEXT, Headers, encode_body, require_headers
+from broker.client.credit import CreditWindow
+from broker.client.put_batch import ID_BYTES_MAX, MessageId, PutSpec
+from broker.errors import BadField, CannotEncode, TooLarge
+from broker.limits import (
+    CONTENT_TYPE_BYTES_MAX,
+    CREDIT_DEFAULT,
+    CREDIT_MAX,
+    GET_COUNT_MAX,
+    MESSAGE_BYTES_MAX,
+    PRIORITY_MAX,
+)
+
+#: Bytes without any option: what most puts are.
+PLAIN = PutSpec()
+_OF_CONTENT = {
+    content_type: PutSpec((("content_type", content_type),)) for content_type in (JSON, TEXT)
+}
+#: Settings that the application gives in seconds.
+_IN_SECONDS = frozenset({"lease", "ttl", "backoff", "backoff_max"})
+
+
+def milliseconds(seconds: float) -> int:
+    if seconds < 0:
+        raise BadField(f"a time is not negative: {seconds}")
+    return round(seconds * 1000)
+
+
+def maybe_milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else milliseconds(seconds)
+
+
+def settings_map(settings: dict[str, Any]) -> dict[str, Any]:
+    """A queue's settings for the wire: ``lease=30.0`` becomes ``lease_ms: 30000``."""
+    return {
+        (f"{name}_ms" if name in _IN_SECONDS else name): (
+            maybe_milliseconds(value) if name in _IN_SECONDS else value
+        )
+        for name, value in settings.items()
+    }
+
+
+def put_element(
+    body: Any,
+    headers: Headers | None,
+    content_type: str | None,
+    message_id: MessageId | None = None,
+) -> tuple[Any, int, str | None]:
+    """A batch element, its size with msgpack's own bytes, and its content type on the wire."""
+    if message_id is not None:
+        require_id(message_id)
+    raw, wire_type = encode_body(body, content_type)
+    size = len(raw) + ELEMENT_OVERHEAD
+    element: Any = raw
+    if headers:
+        plain = require_headers(headers)
+        element = [raw, plain]
+        try:
+            size += len(encode_value(plain)) + ELEMENT_OVERHEAD
+        except (ValueError, OverflowError) as error:
+            raise CannotEncode(f"the headers cannot be packed: {error}") from error
+    require_size(size)
+    return element, size, wire_type
+
+
+def require_size(size: int) -> None:
+    if size > MESSAGE_BYTES_MAX:
+        raise TooLarge(f"a message has at most {MESSAGE_BYTES_MAX} bytes, this one {size}")
+
+
+def require_id(message_id: MessageId) -> None:
+    raw = message_id.encode() if isinstance(message_id, str) else message_id
+    if not isinstance(raw, bytes):
+        raise CannotEncode(f"an id is text or bytes, not {type(raw).__name__}")
+    if len(raw) > ID_BYTES_MAX:
+        raise TooLarge(f"an id has at most {ID_BYTES_MAX} bytes, this one {len(raw)}")
+
+
+def put_spec(
+    content_type: str | None,
+    priority: int | None,
+    delay: float | None,
+    at: float | datetime | None,
+    ttl: float | None,
+    type: str | None,  # noqa: A002
+    with_ids: bool,
+) -> PutSpec:
+    """What the message shares with its batch."""
+    if not with_ids and all(option is None for option in (priority, delay, at, ttl, type)):
+        if content_type is None:
+            return PLAIN
+        if content_type in _OF_CONTENT:
+            return _OF_CONTENT[content_type]
+    if delay is not None and at is not None:
+        raise BadField("delay and at exclude each other")
+    if priority is not None and not 0 <= priority <= PRIORITY_MAX:
+        raise BadField(f"a priority is from 0 to {PRIORITY_MAX}, not {priority}")
+    due_at = at.timestamp() if isinstance(at, datetime) else at
+    values = {
+        "priority": priority,
+        "delay_ms": maybe_milliseconds(delay),
+        "at_ms": maybe_milliseconds(due_at),
+        "ttl_ms": maybe_milliseconds(ttl),
+        "content_type": _label(content_type),
+        "type": _label(type),
+    }
+    fields = tuple((name, value) for name, value in values.items() if value is not None)
+    return PutSpec(fields, with_ids)
+
+
+def credit_window(
+    credit: int | None, concurrency: int, remaining: int | None, batch: int = 1
+) -> CreditWindow:
+    """The window of a consumer; ``batch`` is how many messages it wants to see at a time."""
+    if concurrency < 1:
+        raise BadField("concurrency is at least 1")
+    if credit is not None and not 1 <= credit <= CREDIT_MAX:
+        raise BadField(f"credit is from 1 to {CREDIT_MAX}, not {credit}")
+    if batch < 1 or (remaining is not None and remaining < 1):
+        raise BadField("max is at least 1")
+    start = min(max(CREDIT_DEFAULT, batch, concurrency), CREDIT_MAX)
+    return CreditWindow(credit, concurrency, start, remaining)
+
+
+def get_command(queue: str, count_max: int, lease: float | None, auto_ack: bool) -> dict[str, Any]:
+    if not 1 <= count_max <= GET_COUNT_MAX:
+        raise BadField(f"max is from 1 to {GET_COUNT_MAX}, not {count_max}")
+    fields: dict[str, Any] = {"cmd": "get", "queue": queue, "max": count_max}
+    if lease is not None:
+        fields["lease_ms"] = milliseconds(lease)
+    if auto_ack:
+        fields["auto_ack"] = True
+    return fields
+
+
+def addresses_of(text: str) -> list[str]:
+    """``tcp://a:5570,tcp://b:5570`` as a list."""
+    addresses = [part.strip() for part in text.split(",") if part.strip()]
+    if not addresses:
+        raise BadField("an address is needed, such as tcp://127.0.0.1:5570")
+    return addresses
+
+
+def _label(text: str | None) -> str | None:
+    if text is not None and len(text.encode()) > CONTENT_TYPE_BYTES_MAX:
+        raise TooLarge(f"a type has at most {CONTENT_TYPE_BYTES_MAX} bytes")
+    return text

@@ -1,0 +1,133 @@
+"""One batch on its way to one queue: first gathering, then sealed and numbered until confirmed.
+
+Owns the bounds of a batch.  It never numbers itself and never sends: its queue does.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from broker.client.codec import ELEMENT_OVERHEAD, encode_batch, encode_columns
+from broker.client.outcome import Outcome
+from broker.errors import MsgQueueError
+from broker.limits import BATCH_BYTES_MAX, COLUMNS_BYTES_MAX
+
+#: What the array header takes beside the elements.
+_FRAME_OVERHEAD = 64
+ELEMENTS_BYTES_MAX = BATCH_BYTES_MAX - _FRAME_OVERHEAD
+ID_BYTES_MAX = 255
+#: So many ids of that size fill a columns frame.
+WITH_IDS_MAX = (COLUMNS_BYTES_MAX - _FRAME_OVERHEAD) // (ID_BYTES_MAX + ELEMENT_OVERHEAD)
+
+MessageId = str | bytes
+
+
+class PutSpec(NamedTuple):
+    """What all messages of a batch share: header fields, and whether they have ids."""
+
+    fields: tuple[tuple[str, Any], ...] = ()
+    with_ids: bool = False
+
+
+class PutResult(NamedTuple):
+    """Where a message is kept.  ``position`` is None for a put that the broker had already."""
+
+    queue: str
+    position: int | None
+    id: MessageId | None
+    #: Brokers that have it on disk.
+    copies: int
+    duplicate: bool
+
+
+class PutBatch(Outcome):
+    __slots__ = (
+        "body_bytes",
+        "count",
+        "created_at",
+        "elements",
+        "frames",
+        "full_at",
+        "ids",
+        "maybe_taken",
+        "queue",
+        "refusal",
+        "seq",
+        "spec",
+        "waited",
+    )
+
+    def __init__(self, queue: str, spec: PutSpec, full_at: int, now: int) -> None:
+        super().__init__()
+        self.queue = queue
+        self.spec = spec
+        self.full_at = full_at
+        self.created_at = now
+        self.elements: list[Any] = []
+        self.ids: list[MessageId] = []
+        #: Bodies with the bytes that msgpack puts around them, at most.
+        self.body_bytes = 0
+        #: Known from the sealing on.
+        self.count = 0
+        self.seq = -1
+        #: Columns and batch frame from the sealing on; kept until the broker answers.
+        self.frames: tuple[bytes, ...] = ()
+        #: True once it was sent on a connection that was lost before the answer.
+        self.maybe_taken = False
+        #: The last "not now" that it met.
+        self.refusal: MsgQueueError | None = None
+        #: True once somebody waits for it: its error is theirs and needs no other way out.
+        self.waited = False
+
+    def add(self, spec: PutSpec, element: Any, size: int) -> int:
+        """Its number in the batch, from 1; 0 when it needs another batch.
+
+        The batch is full when the number reaches ``full_at``.
+        """
+        body_bytes = self.body_bytes + size
+        if (
+            (self.spec is not spec and self.spec != spec)
+            or body_bytes > ELEMENTS_BYTES_MAX
+            or self.count
+        ):
+            return 0
+        self.body_bytes = body_bytes
+        elements = self.elements
+        elements.append(element)
+        return len(elements)
+
+    def add_first(self, element: Any, size: int) -> int:
+        """Like ``add`` to an empty batch: a single message may be larger than a batch."""
+        self.elements.append(element)
+        self.body_bytes = size
+        return 1
+
+    def seal(self) -> None:
+        """Packs the elements; from now on only the frames are kept and nothing is added."""
+        if self.is_sealed:
+            return
+        count = len(self.elements)
+        batch = encode_batch(self.elements)
+        self.frames = (encode_columns({"ids": self.ids}), batch) if self.ids else (batch,)
+        self.count = count
+        self.elements = []
+
+    @property
+    def is_sealed(self) -> bool:
+        return self.count > 0
+
+    def part(self, index: int) -> PutResult:
+        """The result for one message; raises the batch's error."""
+        header = self.value()
+        first = header.get("first")
+        position = None if first is None else first + index
+        message_id: MessageId | None = self.ids[index] if self.ids else None
+        if message_id is None and position is not None:
+            message_id = f"{self.queue}:{position}"
+        return PutResult(
+            self.queue,
+            position,
+            message_id,
+            header.get("copies", 1),
+            bool(header.get("duplicate", False)),
+        )

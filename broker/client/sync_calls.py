@@ -1,0 +1,230 @@
+"""What the sync faces share: calls that end in a value or in a named error.
+
+Owns the waits of queues, messages and confirms.  It never touches the socket itself.
+"""
+
+from __future__ import annotations
+
+import atexit
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from broker.client.consumers import Consumer
+from broker.client.delivery import LOST, Part, Run
+from broker.client.ledger import Ledger, SettleKind
+from broker.client.options import maybe_milliseconds
+from broker.client.outcome import all_done
+from broker.client.pump import now_ms
+from broker.client.put_batch import PutBatch
+from broker.client.puts import PutQueue
+from broker.client.requests import Request
+from broker.client.session import BYE_S, CLOSE_S, Session
+from broker.client.settles import Settle, extend_fields
+from broker.client.sync_driver import OnError, SyncDriver, log
+from broker.errors import ClientClosed, ConnectionLost, LeaseLost, MsgQueueError, WaitTimeout
+from broker.limits import GET_TIMEOUT_MAX
+
+GET_S_MAX = GET_TIMEOUT_MAX / 1000
+
+
+class SyncCalls(SyncDriver):
+    def __init__(
+        self, session: Session, on_error: OnError | None, linger_ms: int, request_timeout: float
+    ) -> None:
+        super().__init__(session, on_error)
+        self.linger_ms = linger_ms
+        self._request_timeout = request_timeout
+        atexit.register(self._at_exit)
+
+    def close(self) -> None:
+        super().close()
+        atexit.unregister(self._at_exit)
+
+    def end(self, timeout: float) -> None:
+        """Flushes, says bye and closes; raises afterwards what was not confirmed."""
+        if self.is_closed or self.is_forked:
+            return
+        try:
+            with self.changing:
+                self.session.consumers.leave_all()
+                self.session.flush()
+                unconfirmed = self.session.unconfirmed
+            self.wait(all_done(unconfirmed), timeout)
+            if self.session.connection.is_open:
+                with self.changing:
+                    bye = self.session.say_bye(now_ms())
+                self.wait(lambda: bye.done, BYE_S)
+        finally:
+            self.close()
+        self.session.require_confirmed()
+        self.raise_ignored()
+
+    def require_open(self) -> None:
+        if self.is_closed:
+            raise ClientClosed("the client is closed")
+
+    def ask(self, fields: dict[str, Any], waits_s: float = 0.0) -> Any:
+        """The answer to one command, which the broker may hold back for ``waits_s`` seconds."""
+        with self.changing:
+            self.require_open()
+            now = now_ms()
+            until = now + round(waits_s * 1000) if waits_s else None
+            request = self.session.requests.ask(fields, now, until)
+        try:
+            self.wait(lambda: request.done, waits_s + self._request_timeout)
+        finally:
+            # Also when Ctrl-C ended the wait: messages that still come go back.
+            if not request.done:
+                self.session.requests.abandon(request)
+        return self._value(request)
+
+    def get(self, fields: dict[str, Any], timeout: float | None) -> list[Run]:
+        """The runs of one get; a time that the broker does not wait at once is cut in parts."""
+        ends_at = None if timeout is None else time.monotonic() + timeout
+        while True:
+            rest = GET_S_MAX if ends_at is None else max(ends_at - time.monotonic(), 0.0)
+            runs: list[Run] = self.ask(fields, min(rest, GET_S_MAX))
+            if runs or (rest <= GET_S_MAX and ends_at is not None):
+                return runs
+
+    def wait_for_puts(self, batches: list[PutBatch], timeout: float | None) -> None:
+        """Until each is confirmed or failed; what is still gathering is sent first."""
+        if not all(batch.done for batch in batches):
+            with self.changing:
+                for batch in batches:
+                    batch.waited = True
+                    self._send_open(batch)
+            try:
+                done = self.wait(all_done(batches), timeout)
+            finally:
+                for batch in batches:
+                    batch.waited = batch.done
+            if not done:
+                raise WaitTimeout("not confirmed in time; the client goes on trying")
+        with self.changing:
+            for batch in batches:
+                self.session.puts.claim(batch)
+
+    def raise_ignored(self) -> None:
+        """Raises the oldest error of a put whose confirm nobody waited for."""
+        ignored = self.session.puts.ignored
+        if ignored:
+            ignored.pop(0).value()
+
+    def send_batch(self, queue: PutQueue) -> None:
+        """Sends the open batch of ``queue``, which is full."""
+        with self.changing:
+            queue.close()
+            self.turn()
+
+    def gathered(self, ledger: Ledger, gathered: int) -> None:
+        """A settle was gathered that begins or fills a command."""
+        with self.changing:
+            self.require_open()
+            if gathered >= ledger.flush_at:
+                self.session.settles.flush_ledger(ledger)
+                self.turn()
+            else:
+                self.session.settles.gathered(now_ms())
+                self.soon(self.linger_ms)
+
+    def settle(self, kind: SettleKind, run: Run, index: int, wait: bool) -> None:
+        ledger = run.ledger
+        try:
+            with self.changing:
+                gathered = ledger.settle(kind, run, index)
+                settles = self._after_settle(ledger, gathered, wait)
+        except LeaseLost as error:
+            self.lease_lost(error, run, index, wait)
+            return
+        position = run.first + index
+        self._wait_for_settles(settles)
+        for settle in settles:
+            if settle.error is not None and settle.has_lost(position):
+                raise settle.error
+
+    def settle_parts(self, kind: SettleKind, parts: list[Part], wait: bool) -> None:
+        with self.changing:
+            settles: list[Settle] = []
+            for ledger in dict.fromkeys(run.ledger for run, _, _ in parts):
+                own = [part for part in parts if part[0].ledger is ledger]
+                ledger.settle_parts(kind, own)
+                settles += self._after_settle(ledger, ledger.gathered, wait)
+        self._wait_for_settles(settles)
+        for settle in settles:
+            settle.value()
+
+    def lease_lost(self, error: LeaseLost, run: Run, index: int, wait: bool) -> None:
+        """Raises for a caller who waits or errs; a loss by reconnect is told in the background."""
+        if wait or run.marks[index] != LOST:
+            raise error
+        with self.changing:
+            self.session.troubles.append(error)
+            self.soon(0)
+
+    def extend(self, run: Run, index: int, lease: float | None) -> None:
+        asked = (run.first + index, 1, run.attempts)
+        answer = self.ask(extend_fields(run.ledger, [asked], maybe_milliseconds(lease)))
+        if answer["lost"]:
+            with self.changing:
+                run.ledger.lose([asked])
+            raise LeaseLost("the message is held by somebody else, or settled")
+
+    def take(self, consumer: Consumer, limit: int, timeout: float | None) -> list[Part]:
+        """Up to ``limit`` messages; none when ``timeout`` seconds brought nothing."""
+        while True:
+            with self.changing:
+                parts = self.session.consumers.take(consumer, limit, now_ms())
+                if self.session.outgoing:
+                    self.turn()
+            if parts:
+                return parts
+            if not self.wait(lambda: consumer.has_news, timeout):
+                return []
+
+    def leave(self, consumer: Consumer, unseen: Iterable[Part]) -> None:
+        if self.is_forked:
+            return  # The consumer is the parent's.
+        with self.changing:
+            if not self.is_closed:
+                self.session.consumers.leave(consumer, unseen)
+                self.turn()
+
+    def _at_exit(self) -> None:
+        """At the end of the program: what was put and not yet sent is not lost."""
+        try:
+            self.end(CLOSE_S)
+        except MsgQueueError as error:
+            log.warning("closing at exit: %s: %s", error.name, error)
+
+    def _after_settle(self, ledger: Ledger, gathered: int, wait: bool) -> list[Settle]:
+        """What to wait for; nothing when nobody waits."""
+        if wait:
+            self.require_open()
+            settles = self.session.settles.flush_ledger(ledger)
+            for settle in settles:
+                settle.waited = True
+            return settles
+        if gathered:
+            self.gathered(ledger, gathered)
+        return []
+
+    def _wait_for_settles(self, settles: list[Settle]) -> None:
+        if settles and not self.wait(all_done(settles), self._request_timeout):
+            raise ConnectionLost(f"no confirm of the settle in time{self._trouble()}")
+
+    def _send_open(self, batch: PutBatch) -> None:
+        queue = self.session.puts.queue(batch.queue)
+        if queue.open is batch:
+            queue.close()
+
+    def _value(self, request: Request) -> Any:
+        if not request.done:
+            command = request.fields["cmd"]
+            raise ConnectionLost(f"no answer to {command} in time{self._trouble()}")
+        return request.value()
+
+    def _trouble(self) -> str:
+        trouble = self.session.connection.trouble
+        return f" ({trouble})" if trouble and not self.session.connection.is_open else ""

@@ -1,0 +1,158 @@
+"""The sync client: connects, gives queues, flushes and closes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self
+
+from broker.client.options import addresses_of, maybe_milliseconds, milliseconds, settings_map
+from broker.client.outcome import all_done
+from broker.client.session import CLOSE_S, Session, SessionOptions
+from broker.client.sync_calls import SyncCalls
+from broker.client.sync_driver import OnError, log
+from broker.client.sync_queue import Queue
+from broker.errors import ConnectionLost, MsgQueueError, WaitTimeout
+from broker.limits import BATCH_COUNT_DEFAULT, MIB
+from broker.names import require_name
+
+
+class Client:
+    """A connection to a broker that mends itself.  Safe to use from many threads.
+
+    ``address`` may list several brokers with commas between them: the first that answers is
+    used, and the next when it is lost.  Times are in seconds.
+
+    - ``put_timeout``: how long one put is tried, over reconnects and refusals that may pass;
+      then its confirm fails.  None tries for ever.
+    - ``request_timeout``: the same for every other command.
+    - ``retry``: names of further refusals that a put is to sit out, such as ``queue_full``.
+    - ``on_error``: told of failed puts whose confirm nobody waits for and of lost leases.
+      Without it the former are raised by the next ``put``, ``flush`` or ``close``, and the
+      latter are logged.  It is called by a thread of the client's.
+
+    A client does not survive a fork: used in the child it raises ForkedClient.
+    """
+
+    def __init__(
+        self,
+        address: str = "tcp://127.0.0.1:5570",
+        *,
+        name: str = "python",
+        connect_timeout: float | None = 10.0,
+        request_timeout: float = 30.0,
+        put_timeout: float | None = 120.0,
+        session_timeout: float = 15.0,
+        linger: float = 0.005,
+        batch: int = BATCH_COUNT_DEFAULT,
+        unconfirmed_bytes_max: int = 64 * MIB,
+        retry: Iterable[str] = (),
+        on_error: OnError | None = None,
+    ) -> None:
+        session_options = SessionOptions(
+            addresses=addresses_of(address),
+            name=name,
+            session_timeout_ms=milliseconds(session_timeout),
+            linger_ms=milliseconds(linger),
+            batch_count=batch,
+            unconfirmed_bytes_max=unconfirmed_bytes_max,
+            put_timeout_ms=maybe_milliseconds(put_timeout),
+            retried=frozenset(retry),
+            tells_failed_puts=on_error is not None,
+        )
+        session = Session(session_options, os.urandom)
+        self._calls = SyncCalls(session, on_error, session_options.linger_ms, request_timeout)
+        self._calls.start()
+        self._connect(address, connect_timeout)
+
+    def queue(self, name: str, **settings: Any) -> Queue:
+        """The queue called ``name``; with settings it is declared first.
+
+        Settings: ``lease``, ``ttl``, ``backoff``, ``backoff_max`` in seconds, ``max_messages``,
+        ``max_bytes``.  Raises SettingsMismatch when it exists with others.
+        """
+        require_name(name)
+        if settings:
+            fields = {"cmd": "declare", "queue": name, "settings": settings_map(settings)}
+            self._calls.ask(fields)
+        return Queue(self._calls, name)
+
+    def queues(self) -> list[str]:
+        """The names of all queues, in order."""
+        names: list[str] = []
+        more = True
+        while more:
+            after = {"after": names[-1]} if names else {}
+            page = self._calls.ask({"cmd": "queues", **after})
+            names += page["queues"]
+            more = page["more"] and bool(page["queues"])
+        return names
+
+    def stats(self) -> dict[str, Any]:
+        """What the broker counts over all queues."""
+        stats: dict[str, Any] = self._calls.ask({"cmd": "stats"})["stats"]
+        return stats
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Sends all that is gathered and waits until the broker has it on disk.
+
+        It waits for what was put and settled before it was called.  Raises the error of a put
+        whose confirm nobody waited for, or WaitTimeout.
+        """
+        calls = self._calls
+        with calls.changing:
+            calls.require_open()
+            calls.session.flush()
+            unconfirmed = calls.session.unconfirmed
+        if not calls.wait(all_done(unconfirmed), timeout):
+            raise WaitTimeout("not all is confirmed in time; the client goes on trying")
+        with calls.changing:
+            calls.raise_ignored()
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What happened to this client, in numbers that only grow."""
+        return self._calls.session.counters.as_map()
+
+    @property
+    def is_connected(self) -> bool:
+        return self._calls.session.connection.is_open
+
+    def close(self, timeout: float = CLOSE_S) -> None:
+        """Flushes, says bye and closes; messages still held go back to their queues.
+
+        Raises afterwards: ConnectionLost when not all was confirmed in time, or the error of a
+        put whose confirm nobody waited for.
+        """
+        self._calls.end(timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.close()
+            return
+        try:
+            self.close()
+        except MsgQueueError as closing:
+            # The error that ended the block is the one to be seen.
+            log.warning("closing after an error: %s: %s", closing.name, closing)
+
+    def _connect(self, address: str, timeout: float | None) -> None:
+        calls = self._calls
+        try:
+            if calls.wait(lambda: self.is_connected, timeout):
+                return
+        except BaseException:
+            calls.close()
+            raise
+        trouble = calls.session.connection.trouble or "no answer"
+        calls.close()
+        raise ConnectionLost(f"no broker at {address}: {trouble}")

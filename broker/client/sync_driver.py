@@ -1,0 +1,222 @@
+"""Runs a session for threads: a lock, one thread for the background, and callers that receive.
+
+Owns the lock around session and socket.  It never decides anything: the session does.  Laws:
+
+- A caller that waits receives for itself, so that a round trip pays no change of thread.  At
+  most one caller receives; the others wait until it has taken something in.
+- The background thread does what is due (lingers, heartbeats, reconnects), and receives while
+  no caller does.
+- The application's own code is never called with the lock held, and only by that thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from broker.client import forks
+from broker.client.pump import Pump, now_ms
+from broker.client.session import Session
+from broker.client.sleeper import FOREVER_MS, Sleeper
+from broker.errors import ClientClosed, MsgQueueError
+
+log = logging.getLogger("msgqueue.client")
+
+OnError = Callable[[MsgQueueError], None]
+
+#: After a caller has received, the background thread leaves the socket to callers for so long.
+STANDBY_MS = 5
+#: A caller that receives longer than this is likely to go on: no more need to look after it.
+LONG_WAIT_MS = 20
+
+
+class Changing:
+    """The lock, for code that changes the session: what interrupts it costs the connection."""
+
+    def __init__(self, driver: SyncDriver) -> None:
+        self._driver = driver
+
+    def __enter__(self) -> None:
+        self._driver.lock.acquire()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is not None and not issubclass(kind, MsgQueueError):
+                self._driver.session.connection_lost(now_ms(), "interrupted")
+        finally:
+            self._driver.lock.release()
+
+
+class SyncDriver:
+    def __init__(self, session: Session, on_error: OnError | None) -> None:
+        self.session = session
+        lock = threading.RLock()
+        self.lock: forks.Lock = lock
+        self._owns_lock: Callable[[], bool] = lock._is_owned  # type: ignore[attr-defined]
+        self.changing = Changing(self)
+        self.is_closed = False
+        self.is_forked = False
+        self._on_error = on_error
+        self._pump = Pump(session)
+        #: Of the pump, as of the last turn.
+        self._news = 0
+        self._taken_in = threading.Condition(lock)
+        self._waiting_for_others = 0
+        # Since when a caller receives, or None; and how long the background keeps away after.
+        self._receiving_since: int | None = None
+        self._standby_until = 0
+        self._callers = Sleeper()
+        self._background = Sleeper()
+        #: Until when the background thread sleeps; 0 while it is awake.
+        self._sleeps_until = 0
+        self._thread = threading.Thread(target=self._serve, name="msgqueue-client", daemon=True)
+        forks.watch(self)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def disown(self, lock: forks.Lock) -> None:
+        """In a forked child: ``lock`` raises; socket and thread are the parent's."""
+        self.is_forked = True
+        self.lock = lock
+
+    def turn(self, is_due: bool = False) -> None:
+        """Does what is due, sends and receives, without waiting.  The lock is held."""
+        self._pump.run()
+        if self._pump.news == self._news and not is_due:
+            return
+        self._news = self._pump.news
+        if self._waiting_for_others:
+            self._taken_in.notify_all()
+        if self._receiving_since is not None:
+            self._callers.wake()
+        next_at = self.session.next_at()
+        if self.session.troubles or (next_at is not None and next_at < self._sleeps_until):
+            self._wake_background()
+
+    def keep_receiving(self, is_streaming: bool) -> None:
+        """A caller that sends batch after batch takes in the answers, too.  The lock is held."""
+        if is_streaming:
+            self._standby_until = now_ms() + STANDBY_MS
+
+    def soon(self, delay_ms: int) -> None:
+        """Something is to be done in the background by then.  The lock is held."""
+        if self._sleeps_until > now_ms() + delay_ms:
+            self._wake_background()
+
+    def wait(self, is_ready: Callable[[], bool], timeout: float | None) -> bool:
+        """Sends, receives and waits until ``is_ready``; False when the time ended before."""
+        ends_at = None if timeout is None else time.monotonic() + timeout
+        with self.lock:
+            while True:
+                self.turn()
+                if is_ready():
+                    return True
+                if self.is_closed:
+                    raise ClientClosed("the client is closed")
+                remaining = None if ends_at is None else ends_at - time.monotonic()
+                if remaining is not None and remaining <= 0:
+                    return False
+                if self._receiving_since is not None:
+                    self._wait_for_others(remaining)
+                else:
+                    self._receive(remaining)
+
+    def close(self) -> None:
+        with self.lock:
+            if self.is_closed:
+                return
+            self.is_closed = True
+            self.session.connection.close()
+            self._pump.close()
+            self._taken_in.notify_all()
+            self._callers.wake()
+            self._wake_background()
+        forks.forget(self)
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _tell_troubles(self) -> None:
+        """Hands errors that nobody waits for to the application.  The lock is not held."""
+        while self.session.troubles:
+            error = self.session.troubles.pop(0)
+            if self._on_error is None:
+                log.warning("%s: %s", error.name, error)
+                continue
+            try:
+                self._on_error(error)
+            except Exception:
+                log.exception("on_error failed")
+
+    def _wait_for_others(self, remaining: float | None) -> None:
+        self._waiting_for_others += 1
+        try:
+            self._taken_in.wait(remaining)
+        finally:
+            self._waiting_for_others -= 1
+
+    def _receive(self, remaining: float | None) -> None:
+        """Waits for the socket, without the lock; the background thread does what is due."""
+        delay_ms = FOREVER_MS if remaining is None else int(remaining * 1000) + 1
+        fds = self._pump.fds
+        self._receiving_since = now_ms()
+        try:
+            # Ctrl-C may strike between any two of these calls.
+            self.lock.release()
+            readable = self._callers.sleep(fds, delay_ms)
+        finally:
+            self._receiving_since = None
+            if not self._owns_lock():
+                self.lock.acquire()
+            self._standby_until = now_ms() + STANDBY_MS
+            if self._sleeps_until > self._standby_until:
+                self._wake_background()
+            if self._waiting_for_others:
+                self._taken_in.notify_all()
+        self._pump.look(readable)
+
+    def _serve(self) -> None:
+        """The background thread."""
+        while True:
+            with self.lock:
+                if self.is_closed:
+                    break
+                fds, delay_ms = self._background_turn()
+            if self.session.troubles:
+                self._tell_troubles()
+                continue
+            readable = self._background.sleep(fds, delay_ms)
+            with self.lock:
+                self._sleeps_until = 0
+                self._pump.look(readable)
+
+    def _background_turn(self) -> tuple[tuple[int, ...], int]:
+        """Does what is due; gives the descriptors to wait for, and for how long."""
+        now = now_ms()
+        is_standby = self._receiving_since is not None or now < self._standby_until
+        next_at = self.session.next_at()
+        is_due = next_at is not None and next_at <= now
+        if is_due or not is_standby:
+            self.turn(is_due)
+            next_at = self.session.next_at()
+        delay_ms = FOREVER_MS if next_at is None else max(next_at - now, 0)
+        fds = self._pump.fds
+        if is_standby:
+            fds = ()
+            since = self._receiving_since
+            if since is None or now - since < LONG_WAIT_MS:
+                delay_ms = min(delay_ms, STANDBY_MS)
+        self._sleeps_until = now + delay_ms
+        return fds, delay_ms
+
+    def _wake_background(self) -> None:
+        self._sleeps_until = 0
+        self._background.wake()

@@ -1,0 +1,210 @@
+"""One queue as the sync client shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from datetime import datetime
+from typing import Any
+
+from broker.client import options
+from broker.client.bulk import BulkBatches
+from broker.client.codec import ELEMENT_OVERHEAD
+from broker.client.confirm import BulkConfirm, Confirm
+from broker.client.consumers import Consumer
+from broker.client.content import Headers
+from broker.client.credit import CreditWindow
+from broker.client.message import Message, MessageBatch
+from broker.client.pump import now_ms
+from broker.client.put_batch import MessageId, PutBatch, PutSpec
+from broker.client.sync_calls import SyncCalls
+from broker.client.sync_consume import iterate, iterate_batches
+from broker.limits import BATCH_COUNT_DEFAULT
+
+
+class Queue:
+    """Made by ``Client.queue``; safe to use from many threads.  Times are in seconds."""
+
+    def __init__(self, calls: SyncCalls, name: str) -> None:
+        self.name = name
+        self._calls = calls
+        self._puts = calls.session.puts.queue(name)
+
+    def put(
+        self,
+        body: Any,
+        headers: Headers | None = None,
+        *,
+        priority: int | None = None,
+        delay: float | None = None,
+        at: float | datetime | None = None,
+        ttl: float | None = None,
+        type: str | None = None,  # noqa: A002
+        content_type: str | None = None,
+        id: MessageId | None = None,  # noqa: A002
+    ) -> Confirm:
+        """Puts one message and returns at once; the confirm tells when it is on disk.
+
+        Blocks while too much is unconfirmed.  Raises CannotEncode and TooLarge for this
+        message, and the error of an earlier put whose confirm nobody waited for.
+        """
+        element: Any
+        if (
+            body.__class__ is bytes
+            and headers is None
+            and type is None
+            and content_type is None
+            and id is None
+            and priority is None
+            and ttl is None
+            and delay is None
+            and at is None
+        ):
+            element, size, spec = body, len(body) + ELEMENT_OVERHEAD, options.PLAIN
+        else:
+            element, size, content_type = options.put_element(body, headers, content_type, id)
+            spec = options.put_spec(content_type, priority, delay, at, ttl, type, id is not None)
+        calls = self._calls
+        while True:
+            with calls.lock:
+                batch = self._puts.open
+                count = batch.add(spec, element, size) if batch is not None else 0
+                if count == 0:
+                    batch = self._open_batch(spec, size)
+                    count = batch.add_first(element, size) if batch is not None else 0
+                if batch is not None:
+                    if id is not None:
+                        batch.ids.append(id)
+                    if count >= batch.full_at:
+                        calls.send_batch(self._puts)
+                        calls.keep_receiving(count > 1)
+                    return Confirm(calls, batch, count - 1)
+            calls.wait(lambda: self._puts.has_room, None)
+
+    def put_many(
+        self,
+        bodies: Iterable[Any],
+        batch: int = BATCH_COUNT_DEFAULT,
+        *,
+        headers: Headers | None = None,
+        priority: int | None = None,
+        delay: float | None = None,
+        at: float | datetime | None = None,
+        ttl: float | None = None,
+        type: str | None = None,  # noqa: A002
+        content_type: str | None = None,
+        ids: Iterable[MessageId] | None = None,
+    ) -> BulkConfirm:
+        """Puts all of ``bodies`` in batches; one confirm for all of them.
+
+        The options hold for every message; ``ids`` has one for each.
+        """
+        shared = options.put_spec(None, priority, delay, at, ttl, type, ids is not None)
+        calls = self._calls
+        batches: list[PutBatch] = []
+        for made in BulkBatches(self.name, shared, headers, content_type).cut(bodies, ids, batch):
+            if not self._puts.has_room:
+                calls.wait(lambda: self._puts.has_room, None)
+            with calls.changing:
+                calls.require_open()
+                calls.raise_ignored()
+                self._puts.close()
+                made.created_at = now_ms()
+                self._puts.add(made)
+                calls.turn()
+                calls.keep_receiving(True)
+            batches.append(made)
+        return BulkConfirm(calls, batches)
+
+    def consume(
+        self,
+        *,
+        credit: int | None = None,
+        lease: float | None = None,
+        auto_ack: bool = False,
+        concurrency: int = 1,
+        timeout: float | None = None,
+        max: int | None = None,  # noqa: A002
+    ) -> Generator[Message, None, None]:
+        """Messages as they come; the iteration ends after ``max``, or ``timeout`` idle seconds.
+
+        ``credit`` is how many messages this consumer has on hand, prefetched ones included; it
+        adapts to the consumer's pace when None.  ``concurrency`` tells how many of them it
+        works on at once.  With ``auto_ack`` a message is removed before it is delivered, so one
+        that was prefetched and not looked at is lost.
+        """
+        window = options.credit_window(credit, concurrency, max)
+        consumer = self._consumer(window, lease, auto_ack, concurrency)
+        return iterate(self._calls, consumer, timeout, max)
+
+    def consume_batches(
+        self,
+        max: int = BATCH_COUNT_DEFAULT,  # noqa: A002
+        *,
+        credit: int | None = None,
+        lease: float | None = None,
+        auto_ack: bool = False,
+        concurrency: int = 1,
+        timeout: float | None = None,
+    ) -> Generator[MessageBatch, None, None]:
+        """As ``consume``, up to ``max`` messages at a time."""
+        window = options.credit_window(credit, concurrency, None, batch=max)
+        consumer = self._consumer(window, lease, auto_ack, concurrency)
+        return iterate_batches(self._calls, consumer, max, timeout)
+
+    def get(
+        self, timeout: float | None = 0, *, lease: float | None = None, auto_ack: bool = False
+    ) -> Message | None:
+        """One message, or None when ``timeout`` seconds brought none (None waits for ever)."""
+        messages = self.get_many(1, timeout, lease=lease, auto_ack=auto_ack)
+        return messages[0] if messages else None
+
+    def get_many(
+        self,
+        max: int,  # noqa: A002
+        timeout: float | None = 0,
+        *,
+        lease: float | None = None,
+        auto_ack: bool = False,
+    ) -> list[Message]:
+        """Up to ``max`` messages: as soon as there is one, what is there."""
+        runs = self._calls.get(options.get_command(self.name, max, lease, auto_ack), timeout)
+        return [Message(self._calls, run, index) for run in runs for index in range(run.count)]
+
+    def stats(self) -> dict[str, Any]:
+        stats: dict[str, Any] = self._calls.ask({"cmd": "stats", "queue": self.name})["stats"]
+        return stats
+
+    def purge(self) -> int:
+        """Removes what is ready or delayed; gives how many messages that were."""
+        count: int = self._calls.ask({"cmd": "purge", "queue": self.name})["count"]
+        return count
+
+    def delete(self, if_empty: bool = True) -> int:
+        """Deletes the queue; raises QueueNotEmpty, unless ``if_empty`` is False."""
+        fields = {"cmd": "delete", "queue": self.name, "if_empty": if_empty}
+        count: int = self._calls.ask(fields)["count"]
+        return count
+
+    def __repr__(self) -> str:
+        return f"<Queue {self.name!r}>"
+
+    def _open_batch(self, spec: PutSpec, size: int) -> PutBatch | None:
+        """A fresh batch; None when it must wait for confirms.  The lock is held."""
+        options.require_size(size)
+        self._calls.require_open()
+        self._calls.raise_ignored()
+        if not self._puts.has_room:
+            return None
+        batch = self._puts.begin(spec, size, now_ms())
+        if batch.full_at > 1:
+            self._calls.soon(self._calls.linger_ms)
+        return batch
+
+    def _consumer(
+        self, window: CreditWindow, lease: float | None, auto_ack: bool, concurrency: int
+    ) -> Consumer:
+        calls = self._calls
+        with calls.changing:
+            calls.require_open()
+            lease_ms = options.maybe_milliseconds(lease)
+            return calls.session.consumers.add(self.name, window, lease_ms, auto_ack, concurrency)

@@ -1,0 +1,1 @@
+"""Tests of the client: the pure session, and both faces against a scripted broker."""

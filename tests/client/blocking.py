@@ -1,0 +1,112 @@
+"""The async client behind the sync client's face, so that one test body can speak to both.
+
+Owns an event loop in a thread.  It adds nothing: each call is the async method of that name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Self, TypeVar
+
+from patterns import AsyncClient
+
+T = TypeVar("T")
+
+#: Methods of the async faces that return at once; every other one is awaited.
+PLAIN = frozenset({"consume", "consume_batches"})
+
+
+class Loop:
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
+
+    def stop(self) -> None:
+        self.run(self._loop.shutdown_asyncgens())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class Blocking:
+    """Any object of the async face; what its methods give is wrapped likewise."""
+
+    def __init__(self, loop: Loop, wrapped: Any) -> None:
+        self._loop = loop
+        self._wrapped = wrapped
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._wrapped, name)
+        if name in PLAIN:
+            return self._iterating(found)
+        if asyncio.iscoroutinefunction(found):
+            return self._awaiting(found)
+        return found
+
+    def __len__(self) -> int:
+        return len(self._wrapped)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (Blocking(self._loop, each) for each in self._wrapped)
+
+    def __enter__(self) -> Self:
+        self._loop.run(self._wrapped.__aenter__())
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self._loop.run(self._wrapped.__aexit__(*exc))
+
+    def _awaiting(self, method: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
+        return lambda *args, **kwargs: self._wrap(self._loop.run(method(*args, **kwargs)))
+
+    def _iterating(self, method: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
+        def iterate(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            generator = method(*args, **kwargs)
+            try:
+                while True:
+                    try:
+                        yield self._wrap(self._loop.run(anext(generator)))
+                    except StopAsyncIteration:
+                        return
+            finally:
+                self._loop.run(generator.aclose())
+
+        return iterate
+
+    def _wrap(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._wrap(each) for each in value]
+        is_face = type(value).__module__.startswith("broker.client") and not isinstance(
+            value, tuple
+        )
+        return Blocking(self._loop, value) if is_face else value
+
+
+class BlockingClient(Blocking):
+    """``AsyncClient`` as if it were ``Client``: connected when it is made."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        loop = Loop()
+
+        async def make() -> AsyncClient:
+            client = AsyncClient(*args, **kwargs)
+            await client.connect()
+            return client
+
+        try:
+            super().__init__(loop, loop.run(make()))
+        except BaseException:
+            loop.stop()
+            raise
+
+    def __exit__(self, *exc: Any) -> None:
+        try:
+            super().__exit__(*exc)
+        finally:
+            self._loop.stop()

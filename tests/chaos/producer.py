@@ -14,7 +14,7 @@ from collections import deque
 from itertools import count
 from pathlib import Path
 
-from patterns import BulkConfirm, Client, Confirm, Queue, QueueFull
+from patterns import BulkConfirm, Client, Confirm, ProducerExpired, Queue, QueueFull
 from tests.chaos.load import QUEUE, make_body, stop_on_sigterm
 from tests.checkers.history import Kind, Recorder
 
@@ -64,6 +64,10 @@ class Producer:
             confirm.wait(CONFIRM_S)
         except QueueFull:
             self._recorder.record(Kind.REFUSED, messages)
+            return False
+        except ProducerExpired:
+            # Killed before it took anything of this producer, the broker does not know it; what
+            # was under way then may have been taken or not, and nothing is noted.
             return False
         self._recorder.record(Kind.CONFIRMED, messages)
         return True

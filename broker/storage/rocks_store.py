@@ -1,50 +1,62 @@
 """The Store over RocksDB: one column family a Family, one write-ahead log for all.
 
-``write`` is unsynced and holds the interpreter's lock; ``sync`` flushes the log and releases it, so
-that a thread can wait for the disk while the loop gathers the next batch.
+Owns the border to RocksDB: each of its errors leaves here as one of ours.  It never repairs,
+and never makes a store where one should have been.
+
+Law: ``write`` is unsynced and holds the interpreter's lock; ``sync`` flushes the log and releases
+the lock, so that a thread can wait for the disk while the loop gathers the next batch.  After a
+write or a sync has failed every further one is refused.
 """
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from rocksdict import (
-    DBCompressionType,
-    DBRecoveryMode,
-    Options,
-    Rdict,
-    ReadOptions,
-    WriteBatch,
-    WriteOptions,
-)
+from rocksdict import Rdict, RdictIter, ReadOptions, WriteBatch, WriteOptions
 
-from broker.errors import DataDamaged, DirectoryInUse, DiskFailed, DiskFull, MsgQueueError
+from broker.errors import (
+    DataDamaged,
+    DirectoryInUse,
+    DirectoryNotWritable,
+    DiskFailed,
+    DiskFull,
+    ProcessError,
+)
+from broker.storage import rocks_options
+from broker.storage.record_log import require_sound_logs
 from broker.storage.store import Family, WriteOps
 
-_MIB = 1 << 20
-_STALL_LOOK_S = 0.02
+#: Where the store lies in a data directory.
+STORE_DIRECTORY = "db"
+
+_FIRST_DISTANCE = 16
 
 
 class RocksStore:
     def __init__(self, db: Rdict) -> None:
         self._db = db
-        names = [family.name.lower() for family in Family]
+        names = rocks_options.FAMILY_NAMES
         self._handles = [db.get_column_family_handle(name) for name in names]
         self._families = [db.get_column_family(name) for name in names]
         self._write_options = WriteOptions()
         self._write_options.sync = False
-        self._failure: MsgQueueError | None = None
-        self._stalled = False
-        self._looked_at = 0.0
+        self._failure: ProcessError | None = None
+        for family in (Family.LOG, Family.BODY):
+            # Holds from the first full buffer on; rocksdict has no option for it.
+            self._families[family].set_options(rocks_options.BUFFER_LIMITS)
 
     @classmethod
     def open(cls, directory: Path) -> RocksStore:
-        families = {family.name.lower(): _options() for family in Family}
-        try:
-            return cls(Rdict(str(directory / "db"), _options(), column_families=families))
-        except Exception as error:
-            raise _named(error, opening=True) from None
+        """The store of a data directory, which must be there and whole."""
+        path = directory / STORE_DIRECTORY
+        require_sound_logs(path)
+        return _open(path, create=False)
+
+    @classmethod
+    def make(cls, path: Path) -> None:
+        """An empty store in ``path``, on disk when this returns; one that is there is kept."""
+        _open(path, create=True).close()
 
     def write(self, ops: WriteOps) -> None:
         self._require_sound()
@@ -57,6 +69,7 @@ class RocksStore:
             elif kind == WriteOps.DELETE:
                 batch.delete(key, handles[family])
             else:
+                assert key <= value, "a range ends before it begins"
                 batch.delete_range(key, value, handles[family])
         try:
             self._db.write(batch, self._write_options)
@@ -80,16 +93,20 @@ class RocksStore:
     def scan(
         self, family: Family, low: bytes, high: bytes, count_max: int, bytes_max: int
     ) -> list[tuple[bytes, bytes]]:
-        options = ReadOptions()
-        options.set_iterate_upper_bound(high)
         rows: list[tuple[bytes, bytes]] = []
+        if count_max <= 0:
+            return rows
         try:
-            cursor = self._families[family].iter(options)
+            cursor = self._cursor(family, high)
             cursor.seek(low)
-            while cursor.valid() and len(rows) < count_max and bytes_max > 0:
+            # No call of valid(): a cursor that has ended, or met damage, gives None.
+            while (key := cursor.key()) is not None:
                 value = cursor.value()
-                rows.append((cursor.key(), value))
-                bytes_max -= len(value)
+                rows.append((key, value))
+                count_max -= 1
+                bytes_max -= len(key) + len(value)
+                if count_max <= 0 or bytes_max <= 0:
+                    break
                 cursor.next()
             cursor.status()
         except Exception as error:
@@ -97,55 +114,120 @@ class RocksStore:
         return rows
 
     def last_before(self, family: Family, low: bytes, key: bytes) -> tuple[bytes, bytes] | None:
+        """Looks at the key, then forward from ever farther below it.
+
+        A cursor that goes back (``seek_for_prev``) also passes over all that is erased behind the
+        row it finds, 1 us a row: a tenth of a second where a backlog of small rows was consumed.
+        """
+        if key < low:
+            return None
+        value = self.get(family, key)
+        if value is not None:
+            return key, value
+        found = None
         try:
-            cursor = self._families[family].iter(ReadOptions())
-            cursor.seek_for_prev(key)
-            cursor.status()
-            if cursor.valid() and cursor.key() >= low:
-                return cursor.key(), cursor.value()
+            cursor = self._cursor(family, key)
+            for start in _starts_below(low, key):
+                cursor.seek(start)
+                while (row := cursor.key()) is not None:
+                    found = row
+                    cursor.next()
+                cursor.status()
+                if found is not None:
+                    break
         except Exception as error:
             raise _named(error) from None
-        return None
+        if found is None:
+            return None
+        value = self.get(family, found)
+        assert value is not None
+        return found, value
 
     def is_stalled(self) -> bool:
-        now = time.monotonic()
-        if now - self._looked_at >= _STALL_LOOK_S:
-            self._looked_at = now
-            stopped = self._db.property_int_value("rocksdb.is-write-stopped")
-            delayed = self._db.property_int_value("rocksdb.actual-delayed-write-rate")
-            self._stalled = bool(stopped or delayed)
-        return self._stalled
+        look = self._db.property_int_value
+        return bool(look("rocksdb.is-write-stopped") or look("rocksdb.actual-delayed-write-rate"))
 
     def close(self) -> None:
-        self._db.close()
+        """Moves what is in memory to table files, so that the next start replays no log."""
+        # What is still held, by an error's traceback too, would keep the database open and locked.
+        parts = [*self._families, self._db]
+        del self._families, self._handles, self._db
+        errors = []
+        for part in parts:
+            try:
+                part.close()
+            except Exception as error:
+                errors.append(_named(error))
+        # After a failure there is nothing to add: it was raised when it happened.
+        if errors and self._failure is None:
+            raise errors[0]
+
+    def _cursor(self, family: Family, high: bytes) -> RdictIter:
+        """Ends before ``high``: unbounded it would go on over all that is erased behind.
+
+        There is no bound below; in rocksdict 0.3.29 setting one sets the upper bound.
+        """
+        options = ReadOptions()
+        options.set_iterate_upper_bound(high)
+        return self._families[family].iter(options)
 
     def _require_sound(self) -> None:
         if self._failure is not None:
-            raise self._failure
+            raise type(self._failure)(f"the store is not used after: {self._failure.text}")
 
-    def _fail(self, error: Exception) -> MsgQueueError:
+    def _fail(self, error: Exception) -> ProcessError:
+        """Two of the same: the one that is kept is never raised and so holds no traceback."""
         self._failure = _named(error)
-        return self._failure
+        return _named(error)
 
 
-def _options() -> Options:
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.create_missing_column_families(True)
-    options.set_compression_type(DBCompressionType.none())
-    options.set_write_buffer_size(128 * _MIB)
-    options.set_max_total_wal_size(1024 * _MIB)
-    options.set_max_background_jobs(2)
-    options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
-    return options
+def _starts_below(low: bytes, key: bytes) -> Iterator[bytes]:
+    """Keys 16, 256, 4 096 ... below ``key``, read as a number; the last one is ``low``."""
+    number, distance = int.from_bytes(key, "big"), _FIRST_DISTANCE
+    while distance <= number:
+        start = (number - distance).to_bytes(len(key), "big")
+        if start <= low:
+            break
+        yield start
+        distance *= _FIRST_DISTANCE
+    yield low
 
 
-def _named(error: Exception, opening: bool = False) -> MsgQueueError:
+def _open(path: Path, *, create: bool) -> RocksStore:
+    cache = rocks_options.block_cache()
+    families = {
+        rocks_options.FAMILY_NAMES[family]: rocks_options.family_options(family, cache)
+        for family in Family
+    }
+    options = rocks_options.database_options(create=create)
+    try:
+        return RocksStore(Rdict(str(path), options, column_families=families))
+    except Exception as error:
+        raise _named_at_open(path, error) from None
+
+
+#: What RocksDB's text says of a full disk, by the reason.
+_NO_SPACE = ("No space left on device", "Disk quota exceeded")
+_REFUSED = ("Permission denied", "Read-only file system", "Operation not permitted")
+
+
+def _named(error: Exception) -> ProcessError:
+    """Ours for one of rocksdict's, all of which are plain Exceptions with RocksDB's text."""
     text = str(error)
-    if "No space" in text:
+    if any(reason in text for reason in _NO_SPACE):
         return DiskFull(text)
-    if "Corruption" in text:
+    if text.startswith("Corruption"):
         return DataDamaged(text)
-    if opening and "lock" in text.lower():
-        return DirectoryInUse(text)
     return DiskFailed(text)
+
+
+def _named_at_open(path: Path, error: Exception) -> ProcessError:
+    text = str(error)
+    if "lock hold by current process" in text or "While lock file" in text:
+        return DirectoryInUse(f"another process uses {path}: {text}")
+    if any(reason in text for reason in _REFUSED):
+        return DirectoryNotWritable(f"{path} cannot be written: {text}")
+    # A file that the others name is missing, or names something that is not there.
+    if text.startswith("Invalid argument") or "No such file or directory" in text:
+        return DataDamaged(f"{path} is damaged: {text}")
+    return _named(error)

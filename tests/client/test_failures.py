@@ -129,7 +129,8 @@ def test_an_alarm_that_does_not_end_fails_the_put_at_its_time_limit(
 ) -> None:
     broker.faults.append(refuse("put", "resource_alarm", times=1_000))
     mq = connect(put_timeout=0.2)
-    with pytest.raises(ResourceAlarm):
+    # The limit may end between an asking and its refusal: then the outcome is not known.
+    with pytest.raises((ResourceAlarm, ConnectionLost), match="resource_alarm"):
         mq.queue("orders").put(b"a").wait(20)
 
 

@@ -174,6 +174,8 @@ def decode_command(frames: list[bytes]) -> model.Command:
 
 
 def _decode_header(frames: list[bytes]) -> dict[str, Any]:
+    if not frames:
+        raise NotAnEnvelope("a command has at least its header")
     if len(frames) > limits.FRAMES_MAX:
         raise TooLarge(f"a command has at most {limits.FRAMES_MAX} frames")
     if len(frames[0]) > limits.HEADER_BYTES_MAX:
@@ -196,9 +198,11 @@ def _decode_fields(header: dict[str, Any], frames: list[bytes]) -> model.Command
     if header["v"] != VERSION or header["v"].__class__ is not int:
         raise UnknownVersion(f"this broker speaks version {VERSION}")
     name = header["cmd"]
-    schema = SCHEMAS.get(name) if isinstance(name, str) else None
+    if not isinstance(name, str):
+        raise UnknownCommand("the command's name is not text")
+    schema = SCHEMAS.get(name)
     if schema is None:
-        raise UnknownCommand(f"no command is called {str(name)[:80]!r}")
+        raise UnknownCommand(f"no command is called {name[:80]!r}")
     values = dict(schema.defaults)
     checks = schema.checks
     for field, value in header.items():

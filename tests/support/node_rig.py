@@ -158,6 +158,8 @@ class Sent:
     peer: bytes
     header: dict[str, Any]
     frames: list[bytes]
+    #: All frames as they left.
+    raw: list[bytes]
 
     def __getitem__(self, field: str) -> Any:
         return self.header[field]
@@ -232,7 +234,7 @@ class NodeRig:
     def turn(self) -> list[Sent]:
         """One turn without a sync: what it sent."""
         turn = self.node.finish_turn(self.now)
-        sent = [Sent(peer, msgpack.unpackb(f[0]), f[1:]) for peer, f in turn.sends]
+        sent = [Sent(peer, msgpack.unpackb(f[0]), f[1:], f) for peer, f in turn.sends]
         self.sent += sent
         self._token = turn.sync if turn.sync is not None else self._token
         self.wake_at = turn.wake_at

@@ -7,12 +7,14 @@ from broker.core.machine import SlotMachine
 from broker.core.queue import Queue
 from broker.core.serving import Delivery, stand_in_line
 from broker.core.session import Consumer, Getter, Session, Taker
-from broker.errors import ConsumerExists, ConsumerNotFound, LimitReached, QueueDeleted
+from broker.errors import BadField, ConsumerExists, ConsumerNotFound, LimitReached, QueueDeleted
 from broker.model.commands import Cancel, Consume, Credit, Get
 from broker.model.replies import Reply, failed, ok
 
 
 def handle_get(machine: SlotMachine, session: Session, command: Get) -> None:
+    if command.req is None:
+        raise BadField("get needs req: without it nobody could tell whose messages come")
     queue = machine.require_queue(command.queue)
     if session.gets >= limits.GETS_WAITING_PER_SESSION_MAX:
         raise LimitReached(f"at most {limits.GETS_WAITING_PER_SESSION_MAX} waiting gets a session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgpack
 import pytest
 
-from broker.errors import ConsumerExists, ConsumerNotFound, QueueDeleted
+from broker.errors import BadField, ConsumerExists, ConsumerNotFound, QueueDeleted
 from tests.support.node_rig import PEER, NodeRig, Sent
 
 OTHER = b"\0othr"
@@ -130,6 +130,14 @@ def test_a_get_whose_time_ends_is_answered_with_an_empty_batch(rig: NodeRig) -> 
     assert rig.pass_time(2_999) == []
     (answer,) = rig.pass_time(1)
     assert (answer.req, answer.messages(), answer["runs"]) == (req, [], [])
+
+
+def test_a_get_without_req_is_refused_and_holds_nothing(rig: NodeRig) -> None:
+    rig.put("q", b"a")
+    rig.command(PEER, "get", queue="q", max=1, req=None)
+    (refused,) = rig.run()
+    assert (refused.code, refused.req, refused["cmd"]) == (BadField.code, None, "get")
+    assert rig.stats("q")["in_flight"] == 0
 
 
 def test_several_gets_end_each_at_its_time(rig: NodeRig) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from bench.peers.msgqueue import MsgQueue
 from bench.peers.registry import chosen
 from bench.report import Table
 from bench.rows import backlog, latency, throughput
-from bench.settings import Settings, say
+from bench.settings import Settings, UsageError, say
 
 ROWS = ("all", "throughput", "latency", "backlog", "paired")
 
@@ -23,12 +24,18 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.row == "paired" and not arguments.against:
         parser.error("paired needs --against, a working tree or a command")
+    # A plain kill must end the brokers too: they live in process groups of their own.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        settings = Settings(
-            chosen(arguments.only), arguments.seconds, arguments.repeat, arguments.data
-        )
-    except ValueError as error:
+        _run(arguments)
+    except UsageError as error:
         parser.error(str(error))
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    contenders = chosen(arguments.only)
+    settings = Settings(contenders, arguments.seconds, arguments.repeat, arguments.data)
     context = describe(settings.data_root) | {
         "command": "python -m bench " + " ".join(sys.argv[1:]),
         "seconds": settings.seconds,
@@ -39,7 +46,6 @@ def main() -> int:
     path = report.write(arguments.output or _default_name(arguments.row), context, tables)
     print("\n\n".join(table.as_markdown() for table in tables))
     say(f"\nwritten: {os.path.relpath(path)} and its .json")
-    return 0
 
 
 def _measure(arguments: argparse.Namespace, settings: Settings) -> Sequence[Table]:

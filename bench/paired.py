@@ -12,7 +12,7 @@ from bench.duel import run_fresh
 from bench.peers.msgqueue import MsgQueue
 from bench.report import Table, rate_text
 from bench.rows.throughput import GOALS
-from bench.settings import Settings, say
+from bench.settings import Settings, UsageError, say
 from bench.stats import median_interval, summarise
 from bench.traffic import Load
 
@@ -25,7 +25,7 @@ def other_version(against: str) -> MsgQueue:
     if Path(against).is_dir():
         return MsgQueue(tree=Path(against).resolve(), name=f"MsgQueue at {against}")
     if "{port}" not in against or "{data}" not in against:
-        raise ValueError(
+        raise UsageError(
             f"{against!r} is neither a directory nor a command with {{port}} and {{data}} in it"
         )
     return MsgQueue(command=tuple(shlex.split(against)), name=f"MsgQueue by {against}")
@@ -36,7 +36,7 @@ def measure(settings: Settings, against: str) -> list[Table]:
     this, other = MsgQueue(), other_version(against)
     for contender in (this, other):
         if missing := contender.missing():
-            raise ValueError(f"{contender.name} cannot run: needs {missing}")
+            raise UsageError(f"{contender.name} cannot run: needs {missing}")
     results = {load: _run_pairs(this, other, load, settings) for load in GOALS}
     return [
         Table(
@@ -50,8 +50,8 @@ def measure(settings: Settings, against: str) -> list[Table]:
                 "pairs": {load.label: pairs for load, pairs in results.items()},
             },
             note=(
-                "The interval is that of the median by the sign test; a feature costs nothing"
-                " measurable where it contains 1."
+                "The interval is that of the median by the sign test. What costs nothing has 1 in"
+                " it, and its lower end is the most that it may cost."
             ),
         )
     ]

@@ -11,6 +11,10 @@ from pathlib import Path
 from bench.contender import Contender
 
 
+class UsageError(Exception):
+    """The command line asks for what cannot be done; the text says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The options that all rows share."""

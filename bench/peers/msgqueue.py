@@ -41,9 +41,13 @@ class MsgQueue:
 
     def missing(self) -> str:
         """Name what this working tree does not have yet."""
-        command = [sys.executable, "-c", "from patterns import Client; import broker.__main__"]
+        command = [sys.executable, "-c", "import patterns, broker.server.service"]
         done = subprocess.run(command, cwd=self.tree, capture_output=True, check=False)
-        return "" if done.returncode == 0 else "a working tree with broker and patterns.Client"
+        return (
+            ""
+            if done.returncode == 0
+            else "a working tree whose broker and patterns can be imported"
+        )
 
     def version(self) -> str:
         """Return the commit and the libraries below."""

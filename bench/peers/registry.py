@@ -14,6 +14,7 @@ from bench.peers.jetstream import JetStream
 from bench.peers.msgqueue import MsgQueue
 from bench.peers.rabbitmq import RabbitMQ
 from bench.peers.redis_streams import RedisStreams
+from bench.settings import UsageError
 
 T = TypeVar("T")
 
@@ -39,7 +40,7 @@ def chosen(words: Sequence[str]) -> list[Contender]:
     ]
     if not found:
         names = "; ".join(contender.name for contender in CONTENDERS)
-        raise ValueError(f"no contender is named like {', '.join(words)}; there are: {names}")
+        raise UsageError(f"no contender is named like {', '.join(words)}; there are: {names}")
     return found
 
 

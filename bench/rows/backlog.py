@@ -3,8 +3,12 @@
 Owns one broker for the whole row, over a `kill -9`. Never compares with other brokers: each figure
 stands beside the same figure of the same broker with an empty queue. Law: at the end every
 confirmed message has been consumed, once, or the row is a fault.
+
+The empty queue is measured before the backlog and again after it, since the row takes minutes and
+the machine may change meanwhile.
 """
 
+import math
 import tempfile
 import time
 from collections.abc import Sequence
@@ -17,7 +21,7 @@ from bench.contender import Contender
 from bench.duel import run_duel
 from bench.processes import Server
 from bench.report import Table, rate_text, ratio_text
-from bench.settings import Settings, say
+from bench.settings import Settings, UsageError, say
 from bench.sides import Side, consume, produce, run_sides
 from bench.stats import summarise
 from bench.traffic import SINGLES, Load, Sink, Supply, make_goal
@@ -79,21 +83,22 @@ class Restart:
 
 def measure(settings: Settings, contender: Contender, messages: int) -> list[Table]:
     """Run the whole row on one broker."""
-    unit = _STEPS * sum(load.batch for load in LOADS) * len(LOADS)
+    unit = _STEPS * len(LOADS) * math.lcm(*(load.batch for load in LOADS))
     if messages % unit:
-        raise ValueError(f"the length of the backlog must be a multiple of {unit}")
+        raise UsageError(f"the length of the backlog must be a multiple of {unit}")
     account = Account()
     with tempfile.TemporaryDirectory(prefix="bench-", dir=settings.data_root) as place:
         server = contender.start(Path(place))
         try:
             contender.prepare(server.port)
-            empty = _duels(contender, server, settings, account)
+            before = _duels(contender, server, settings, account)
             steps = [_fill(contender, server, account, messages // _STEPS) for _ in range(_STEPS)]
             full = _duels(contender, server, settings, account)
             server.kill()
             killed_at = time.monotonic()
             server = contender.start(Path(place))
             restart = _restart(contender, server, account, killed_at)
+            after = _duels(contender, server, settings, account)
         finally:
             server.stop()
     if account.confirmed != account.consumed:
@@ -101,6 +106,7 @@ def measure(settings: Settings, contender: Contender, messages: int) -> list[Tab
             f"confirmed {account.confirmed.count} messages and consumed {account.consumed.count},"
             " or other bodies than those"
         )
+    empty = {load: before[load] + after[load] for load in LOADS}
     return [_rate_table(empty, full, messages), _memory_table(steps), _restart_table(restart)]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,11 +58,19 @@ def _with_fields(command: _Command) -> _Command:
 def serve_command(file: Path | None, **flags: object) -> None:
     """Run a broker until SIGTERM or SIGINT."""
     given = {name: value for name, value in flags.items() if value not in (None, ())}
+    status = 1
     try:
         serve(load_config(given, os.environ, file=file))
+        status = 0
     except MsgQueueError as error:
-        sys.stdout.flush()
-        print(f"msgqueue: {error.name}: {error.text}", file=sys.stderr, flush=True)
+        print(f"msgqueue: {error.name}: {error.text}", file=sys.stderr)
+        status = error.exit_status if isinstance(error, ProcessError) else 1
+    except Exception:
+        traceback.print_exc()
+        raise
+    finally:
         # What the interpreter would still do on its way out, flushing sockets and closing the
-        # store, must not happen once the disk has failed.
-        os._exit(error.exit_status if isinstance(error, ProcessError) else 1)
+        # store, must not happen once the disk has failed, and may wait for ever.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)

@@ -120,6 +120,7 @@ class ClientSocket:
                 send(peer, _MORE)
             except zmq.Again:
                 failed[peer] = "too slow to take its replies"
+                self._connections.cut_slow(peer)
                 continue
             except zmq.ZMQError as error:
                 if error.errno != errno.EHOSTUNREACH:

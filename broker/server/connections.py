@@ -117,6 +117,12 @@ class Connections:
         self.counters["cut_unread"] += cut
         return cut
 
+    def cut_slow(self, peer: bytes) -> None:
+        """Ends the connection of a peer whose pipe is full: its session can be told nothing."""
+        fd = self._fd_of.get(peer)
+        if fd is not None:
+            self.counters["cut_slow"] += self._cut(fd, self._open[fd])
+
     def close(self) -> None:
         self._monitor.close()
 

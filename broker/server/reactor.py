@@ -21,6 +21,7 @@ from broker.node.node import Node
 from broker.server.client_socket import ClientSocket
 from broker.server.committer import Committer
 from broker.server.connections import Connections
+from broker.server.counter_report import CounterReport
 from broker.server.logs import log_event
 from broker.server.wake_pipe import WakePipe
 from broker.server.watermarks import Watermarks
@@ -30,6 +31,7 @@ _log = logging.getLogger("broker.server")
 
 #: The watch over memory, disk and connections.
 WATCH_MS = 200
+#: Between two lines of counters.
 REPORT_MS = 60_000
 #: How long the loop waits before it asks a stalled store again.
 STALL_MS = 5
@@ -74,6 +76,8 @@ class Reactor:
         self._looked_at = now_ms()
         self._wake_at: int | None = self._looked_at
         self._watch_at = self._looked_at
+        self._report_at = self._looked_at + REPORT_MS
+        self._report = CounterReport(clients.counters, connections.counters, node.counters)
         self._scanned_bytes = 0
         self._alarm: str | None = None
         self._is_held = False
@@ -89,6 +93,7 @@ class Reactor:
         while not self._is_finished():
             self._wait()
             self._turn()
+        self._report.tell()
 
     def _wait(self) -> None:
         """Blocks until there is something to do; returns at once while there is."""
@@ -171,6 +176,9 @@ class Reactor:
         self._node.set_alarm(alarm)
         if self._clients.is_drained:
             self._cut_unread()
+        if now_ms >= self._report_at:
+            self._report_at = now_ms + REPORT_MS
+            self._report.tell()
 
     def _cut_unread(self) -> None:
         """Memory that grew and that no message explains is a multipart without an end."""

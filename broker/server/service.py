@@ -21,7 +21,7 @@ from broker.node.node import Node
 from broker.node.settings import NodeSettings
 from broker.server.client_socket import ClientSocket, bind, open_router
 from broker.server.clock import Clock
-from broker.server.committer import Committer, sync_is_quick
+from broker.server.committer import Committer, measure_sync_us
 from broker.server.config import Config, unknown_variables
 from broker.server.connections import Connections
 from broker.server.logs import configure_logs, log_event
@@ -57,7 +57,8 @@ def serve(config: Config) -> None:
     with DataDirectory(config.data) as directory:
         store = RocksStore.open(directory.path)
         clock = Clock()
-        committer = Committer(store.sync, pipe.wake, inline=_syncs_inline(config, directory.path))
+        sync_us = measure_sync_us(directory.path)
+        committer = Committer(store.sync, pipe.wake, mode=config.sync, sync_us=sync_us)
         node = Node.open(
             store,
             now_ms=clock.now_ms(),
@@ -69,7 +70,7 @@ def serve(config: Config) -> None:
                 auto_declare=config.auto_declare,
             ),
         )
-        _say_ready(addresses, directory.path)
+        _say_ready(addresses, directory.path, sync_us)
         clients = ClientSocket(router, connections)
         Reactor(
             node=node,
@@ -94,16 +95,12 @@ def serve(config: Config) -> None:
     log_event(_log, logging.INFO, "ended")
 
 
-def _say_ready(addresses: list[str], data: Path) -> None:
+def _say_ready(addresses: list[str], data: Path, sync_us: int) -> None:
     """The one line on standard output, for people and for scripts that wait for it."""
     # What exists now lives as long as the process: the collector need not look at it again.
     gc.freeze()
     print(f"msgqueue is ready: listening on {' '.join(addresses)}, data in {data}", flush=True)
-    log_event(_log, logging.INFO, "ready", listen=" ".join(addresses), data=data)
-
-
-def _syncs_inline(config: Config, directory: Path) -> bool:
-    return config.sync == "inline" or (config.sync == "auto" and sync_is_quick(directory))
+    log_event(_log, logging.INFO, "ready", listen=" ".join(addresses), data=data, sync_us=sync_us)
 
 
 def _watermarks(config: Config, directory: Path) -> Watermarks:

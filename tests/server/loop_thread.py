@@ -55,7 +55,7 @@ class SlowStore(MemoryStore):
 class LoopThread:
     """Runs from its birth until ``stop`` or an error of the disk, which is then in ``error``."""
 
-    def __init__(self, store: SlowStore, *, inline: bool = False) -> None:
+    def __init__(self, store: SlowStore, *, mode: str = "thread") -> None:
         self.error: MsgQueueError | None = None
         self._stop_asked = False
         self._pipe = WakePipe()
@@ -63,7 +63,7 @@ class LoopThread:
         self._router = open_router(self._context)
         self._connections = Connections(self._router, 100)
         (self.endpoint,) = bind(self._router, ["tcp://127.0.0.1:0"])
-        self._committer = Committer(store.sync, self._pipe.wake, inline=inline)
+        self._committer = Committer(store.sync, self._pipe.wake, mode=mode)
         clock = Clock()
         self.node = Node.open(
             store,

@@ -150,7 +150,7 @@ def test_a_peer_that_is_gone_is_told_and_does_not_hinder_others(server: Server) 
     assert dealer.recv() == b"kept"
 
 
-def test_a_peer_that_does_not_read_is_told_once_its_pipe_is_full(server: Server) -> None:
+def test_a_peer_that_does_not_read_is_cut_once_its_pipe_is_full(server: Server) -> None:
     with RawDealer(server.port).shake_hands() as raw:
         raw.send_frame(b"header", more=False)
         server.turn_until_taken(1)
@@ -160,6 +160,8 @@ def test_a_peer_that_does_not_read_is_told_once_its_pipe_is_full(server: Server)
         while not (failed := server.clients.send([reply] * 1_000)):
             rounds += 1
             assert rounds < 100
+        raw.read_until_cut()
+    assert server.connections.counters["cut_slow"] == 1
     assert failed == {peer: "too slow to take its replies"}
 
 

@@ -24,6 +24,12 @@ class Disk:
         self.threads: set[str] = set()
         self.error: Exception | None = None
         self.wakes = 0
+        #: What a sync takes by ``clock_ns``.
+        self.sync_ns = 0
+        self._now_ns = 0
+
+    def clock_ns(self) -> int:
+        return self._now_ns
 
     def sync(self) -> None:
         self.begun += 1
@@ -32,6 +38,7 @@ class Disk:
         if self.error is not None:
             raise self.error
         self.ended += 1
+        self._now_ns += self.sync_ns
 
     def wake(self) -> None:
         self.wakes += 1
@@ -45,7 +52,7 @@ def disk() -> Iterator[Disk]:
 
 
 def test_a_token_is_durable_after_its_sync_and_the_loop_is_woken(disk: Disk) -> None:
-    committer = Committer(disk.sync, disk.wake, inline=False)
+    committer = Committer(disk.sync, disk.wake, mode="thread")
     disk.released.clear()
     committer.commit(7, alone=True)
     wait_until(lambda: disk.begun == 1, "the sync begun")
@@ -58,7 +65,7 @@ def test_a_token_is_durable_after_its_sync_and_the_loop_is_woken(disk: Disk) -> 
 
 
 def test_a_token_given_during_a_sync_waits_for_the_next_one(disk: Disk) -> None:
-    committer = Committer(disk.sync, disk.wake, inline=False)
+    committer = Committer(disk.sync, disk.wake, mode="thread")
     disk.released.clear()
     committer.commit(1, alone=False)
     wait_until(lambda: disk.begun == 1, "the first sync begun")
@@ -71,7 +78,7 @@ def test_a_token_given_during_a_sync_waits_for_the_next_one(disk: Disk) -> None:
 
 
 def test_inline_the_token_is_durable_at_once_in_the_callers_thread(disk: Disk) -> None:
-    committer = Committer(disk.sync, disk.wake, inline=True)
+    committer = Committer(disk.sync, disk.wake, mode="inline")
     committer.commit(3, alone=True)
     assert committer.durable == 3
     assert disk.threads == {current_thread().name}
@@ -79,7 +86,7 @@ def test_inline_the_token_is_durable_at_once_in_the_callers_thread(disk: Disk) -
 
 
 def test_inline_a_loop_with_other_work_does_not_wait_for_the_disk(disk: Disk) -> None:
-    committer = Committer(disk.sync, disk.wake, inline=True)
+    committer = Committer(disk.sync, disk.wake, mode="inline")
     disk.released.clear()
     committer.commit(3, alone=False)
     assert committer.durable < 3
@@ -90,7 +97,7 @@ def test_inline_a_loop_with_other_work_does_not_wait_for_the_disk(disk: Disk) ->
 
 
 def test_inline_nothing_overtakes_a_sync_that_the_thread_has_begun(disk: Disk) -> None:
-    committer = Committer(disk.sync, disk.wake, inline=True)
+    committer = Committer(disk.sync, disk.wake, mode="inline")
     disk.released.clear()
     committer.commit(1, alone=False)
     wait_until(lambda: disk.begun == 1, "the thread's sync begun")
@@ -101,19 +108,41 @@ def test_inline_nothing_overtakes_a_sync_that_the_thread_has_begun(disk: Disk) -
     committer.close()
 
 
+def test_by_itself_it_waits_inline_while_the_syncs_of_late_were_quick(disk: Disk) -> None:
+    committer = Committer(disk.sync, disk.wake, sync_us=250, clock_ns=disk.clock_ns)
+    token = 0
+
+    def waits_inline() -> bool:
+        nonlocal token
+        token += 1
+        disk.threads.clear()
+        committer.commit(token, alone=True)
+        wait_until(lambda: committer.durable == token, "the token durable")
+        return disk.threads == {current_thread().name}
+
+    disk.sync_ns = 300_000
+    assert all(waits_inline() for _ in range(20))
+    disk.sync_ns = 20_000_000
+    waits_inline()
+    assert not any(waits_inline() for _ in range(20))
+    disk.sync_ns = 300_000
+    wait_until(waits_inline, "quick again")
+    committer.close()
+
+
 def test_closing_makes_everything_durable(disk: Disk) -> None:
-    committer = Committer(disk.sync, disk.wake, inline=False)
+    committer = Committer(disk.sync, disk.wake, mode="thread")
     for token in range(100):
         committer.commit(token, alone=False)
     committer.close()
     assert committer.durable == 99
 
 
-@pytest.mark.parametrize("inline", [False, True])
+@pytest.mark.parametrize("mode", ["thread", "inline"])
 def test_an_error_of_the_disk_reaches_the_loop_and_nothing_is_durable(
-    disk: Disk, inline: bool
+    disk: Disk, mode: str
 ) -> None:
-    committer = Committer(disk.sync, disk.wake, inline=inline)
+    committer = Committer(disk.sync, disk.wake, mode=mode)
     committer.commit(0, alone=True)
     wait_until(lambda: committer.durable == 0, "the first token durable")
     disk.error = DiskFailed("no such luck")
@@ -124,7 +153,7 @@ def test_an_error_of_the_disk_reaches_the_loop_and_nothing_is_durable(
 
     with pytest.raises(DiskFailed, match="no such luck"):
         commit()
-    if not inline:
+    if mode == "thread":
         assert disk.wakes == 2
         with pytest.raises(DiskFailed):
             committer.close()
@@ -132,7 +161,7 @@ def test_an_error_of_the_disk_reaches_the_loop_and_nothing_is_durable(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_sync_that_breaks_its_contract_counts_as_a_failed_disk(disk: Disk) -> None:
-    committer = Committer(disk.sync, disk.wake, inline=False)
+    committer = Committer(disk.sync, disk.wake, mode="thread")
     disk.error = RuntimeError("not one of ours")
     committer.commit(1, alone=False)
     with pytest.raises(DiskFailed, match="not one of ours"):

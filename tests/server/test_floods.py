@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from broker.limits import MIB
@@ -74,12 +75,20 @@ def test_silent_connections_over_the_bound_make_room_for_a_client_that_speaks(
 def test_a_client_that_never_reads_is_cut_off_and_others_are_served(
     broker: BrokerProcess, client: WireClient
 ) -> None:
-    import msgpack
+    commands = [{"v": 1, "cmd": "hello", "req": 0, "client": "deaf"}]
+    commands += [{"v": 1, "cmd": "queues", "req": 1}] * 1_000
+    part = b"".join(frame(msgpack.packb(command), more=False) for command in commands)
+    with RawDealer(broker.port).shake_hands() as deaf:
+        assert send_without_end(deaf, part, 256 * MIB) < 256 * MIB
+    assert client.request("ping").name == "pong"
+    assert "too slow to take its replies" in broker.stderr
+    assert broker.terminate() == 0
+    assert "cut_slow=1" in broker.stderr
 
-    with RawDealer(broker.port).shake_hands() as raw:
-        hello = msgpack.packb({"v": 1, "cmd": "hello", "req": 0, "client": "deaf"})
-        raw.send_frame(hello, more=False)
-        stats = msgpack.packb({"v": 1, "cmd": "queues", "req": 1})
-        send_without_end(raw, frame(stats, more=False) * 1_000, 4 * MIB)
-        assert client.request("ping").name == "pong"
-    assert "Traceback" not in broker.output
+
+def test_what_was_refused_is_counted_in_the_log(broker: BrokerProcess, client: WireClient) -> None:
+    for _ in range(3):
+        client.send_frames(b"nonsense")
+    client.request("ping")
+    assert broker.terminate() == 0
+    assert "refused_not_an_envelope=3" in broker.stderr

@@ -93,11 +93,11 @@ def test_what_is_written_and_not_yet_on_disk_is_bounded(
     assert store.unsynced_bytes_max < UNSYNCED_BYTES_MAX + TURN_BYTES_MAX + 2 * MIB
 
 
-@pytest.mark.parametrize("inline", [False, True], ids=["thread", "inline"])
+@pytest.mark.parametrize("mode", ["thread", "inline"])
 def test_a_failed_sync_ends_the_loop_and_nothing_is_answered_after_it(
-    store: SlowStore, clients: WireClients, inline: bool
+    store: SlowStore, clients: WireClients, mode: str
 ) -> None:
-    loop = LoopThread(store, inline=inline)
+    loop = LoopThread(store, mode=mode)
     client = clients.open(loop.endpoint)
     assert client.put("orders", [b"before"]).name == "ok"
     store.fail_next_sync(DiskFailed("fsync: Input/output error"))

@@ -5,7 +5,8 @@
               | properties bytes u16 | columns bytes u32 | properties | columns | batch
 
 ``chain`` is the CRC-32 of the row without it, continued from the row before: a row that is missing,
-altered or moved breaks it.  ``crc`` covers the whole body but itself.
+altered or moved breaks it.  ``crc`` covers the whole body but itself, and lane and position, which
+stand in its key: a body under another's key is no body.
 
 To change a record: raise its version, keep the reader of the old one beside the new one's, and
 write only the new one.
@@ -30,6 +31,7 @@ BODY_VERSION = 1
 _LOG_HEAD = Struct(">BBQQ")
 _CHAIN = Struct(">I")
 _LOG_BYTES_MIN = _LOG_HEAD.size + _CHAIN.size
+_BODY_PLACE = Struct(">BQ")
 _BODY_FACTS = Struct(">BIQQ")
 _BODY_SIZES = Struct(">HI")
 _CRC = Struct(">I")
@@ -88,7 +90,8 @@ def encode_body(body: StoredBatch) -> tuple[bytes, int]:
     facts = _BODY_FACTS.pack(BODY_VERSION, body.count, body.put_at, body.expires_at)
     rest = _BODY_SIZES.pack(len(body.properties), len(body.columns)) + body.properties
     rest += body.columns
-    crc = crc32(body.batch, crc32(rest, crc32(facts)))
+    place = _BODY_PLACE.pack(body.lane, body.first)
+    crc = crc32(body.batch, crc32(rest, crc32(facts, crc32(place))))
     return b"".join((facts, _CRC.pack(crc), rest, body.batch)), crc
 
 
@@ -100,7 +103,8 @@ def decode_body(lane: int, first: int, value: bytes) -> StoredBatch:
     at = _BODY_FACTS.size
     crc = _CRC.unpack_from(value, at)[0]
     at += _CRC.size
-    if crc32(memoryview(value)[at:], crc32(value[: _BODY_FACTS.size])) != crc:
+    place = crc32(_BODY_PLACE.pack(lane, first))
+    if crc32(memoryview(value)[at:], crc32(value[: _BODY_FACTS.size], place)) != crc:
         raise UnreadableMessage(f"the stored batch at position {first} fails its checksum")
     properties_size, columns_size = _BODY_SIZES.unpack_from(value, at)
     at += _BODY_SIZES.size

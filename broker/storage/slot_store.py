@@ -16,6 +16,7 @@ import msgpack
 from broker.cluster.slot_log import Proposed
 from broker.core.bodies import ExpiryRow
 from broker.core.machine import SlotMachine
+from broker.errors import UnreadableMessage
 from broker.model.entries import BatchPut, Entry, ExpirySwept, QueueDeleted, Trimmed
 from broker.model.stored_batch import StoredBatch
 from broker.storage import keys
@@ -59,8 +60,7 @@ class SlotStore:
         if bytes_max > 0:
             stop = keys.body_key(self.instance, number, lane, end)
             rows = self._store.scan(Family.BODY, start, stop, count_max, bytes_max)
-            first_of = keys.first_of_body
-            batches += [decode_body(lane, first_of(key), value) for key, value in rows]
+            _decode_bodies(lane, rows, batches)
         return batches
 
     def expiring(self, after: ExpiryRow | None, count_max: int) -> list[ExpiryRow]:
@@ -183,6 +183,18 @@ class SlotStore:
         self.bytes_since_checkpoint = 0
         self.entries_since_checkpoint = 0
         return log.applied_lsn
+
+
+def _decode_bodies(lane: int, rows: list[tuple[bytes, bytes]], batches: list[StoredBatch]) -> None:
+    """Adds the rows' batches, up to one that cannot be read: what stands before it is good, and
+    the next read begins at it."""
+    first_of = keys.first_of_body
+    try:
+        for key, value in rows:
+            batches.append(decode_body(lane, first_of(key), value))
+    except UnreadableMessage:
+        if not batches:
+            raise
 
 
 def _put_or_delete(ops: WriteOps, key: bytes, value: bytes | None) -> None:

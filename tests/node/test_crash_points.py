@@ -90,7 +90,7 @@ def test_the_run_comes_to_its_end_and_leaves_nothing() -> None:
     assert WRITES_MAX - 20 < world.rig.store.writes < WRITES_MAX
 
 
-@pytest.mark.parametrize("kept", [0, 1, 100])
+@pytest.mark.parametrize("kept", [0, 100])
 @pytest.mark.parametrize("write", range(1, WRITES_MAX))
 def test_a_crash_with_any_write_leaves_what_was_confirmed(write: int, kept: int) -> None:
     world = World()

@@ -25,7 +25,6 @@ FLOORS = (
     (3, "broker.node"),
     (4, "broker.client"),
     (4, "broker.server"),
-    (5, "broker.testing"),
 )
 FLOOR_OF = {package: floor for floor, package in FLOORS}
 RANK_OF = {package: rank for rank, (_, package) in enumerate(FLOORS)}
@@ -39,7 +38,7 @@ ONLY: Mapping[str, set[str]] = {
 }
 
 #: Packages that decide and never act: the shell hands them the time and random bits.
-PURE = {package for floor, package in FLOORS if floor <= 2} | {"broker.node", "broker.testing"}
+PURE = {package for floor, package in FLOORS if floor <= 2} | {"broker.node"}
 #: The client's conversation is pure as well, with all modules of the client that it uses.
 PURE_SESSION = "broker.client.session"
 OUTSIDE_WORLD = frozenset(

@@ -15,6 +15,8 @@ from tests.tidy.source import ROOT
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)[^)]*\)")
+NAMED_TEST = re.compile(r"`(tests/[\w./]+?)(?:::(\w+))?`")
+NAMED_TARGET = re.compile(r"`?make ([a-z-]+)")
 #: Errors at and above this number concern one process and never travel.
 WIRE_CODE_END = 400
 
@@ -28,6 +30,22 @@ def test_every_link_to_a_file_leads_to_one(document: Path) -> None:
     links: list[str] = LINK.findall(document.read_text("utf-8"))
     broken = [link for link in links if not (document.parent / link).exists()]
     assert broken == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=title)
+def test_every_test_that_a_document_names_is_there(document: Path) -> None:
+    for name, function in NAMED_TEST.findall(document.read_text("utf-8")):
+        assert (ROOT / name).exists(), name
+        if function:
+            assert f"def {function}(" in (ROOT / name).read_text("utf-8"), function
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=title)
+def test_every_make_target_that_a_document_names_is_there(document: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    code = " ".join(re.findall(r"`[^`]+`|^make .*$", document.read_text("utf-8"), re.MULTILINE))
+    for target in NAMED_TARGET.findall(code):
+        assert f"\n{target}:" in makefile, target
 
 
 def test_the_protocol_lists_every_error_that_travels() -> None:

@@ -16,7 +16,7 @@ from tests.tidy.source import ROOT
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)[^)]*\)")
 NAMED_TEST = re.compile(r"`(tests/[\w./]+?)(?:::(\w+))?`")
-NAMED_TARGET = re.compile(r"`?make ([a-z-]+)")
+NAMED_TARGET = re.compile(r"(?:^|`)make ([a-z-]+)", re.MULTILINE)
 #: Errors at and above this number concern one process and never travel.
 WIRE_CODE_END = 400
 
@@ -43,8 +43,7 @@ def test_every_test_that_a_document_names_is_there(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=title)
 def test_every_make_target_that_a_document_names_is_there(document: Path) -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    code = " ".join(re.findall(r"`[^`]+`|^make .*$", document.read_text("utf-8"), re.MULTILINE))
-    for target in NAMED_TARGET.findall(code):
+    for target in NAMED_TARGET.findall(document.read_text("utf-8")):
         assert f"\n{target}:" in makefile, target
 
 

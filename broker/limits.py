@@ -37,7 +37,7 @@ SESSION_TIMEOUT_DEFAULT = 15 * SECOND
 SESSION_TIMEOUT_MIN = 1 * SECOND
 SESSION_TIMEOUT_MAX = 5 * MINUTE
 CREDIT_DEFAULT = 32
-#: Deliveries of several large batches at once: at 4 096 the round trip, not the work, sets the pace.
+#: Several large batches under way: at 4 096 the round trip, not the work, sets the pace.
 CREDIT_MAX = 16_384
 CREDIT_BYTES_DEFAULT = 4 * MIB
 CREDIT_BYTES_MAX = 64 * MIB

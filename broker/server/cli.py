@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from broker.errors import MsgQueueError, ProcessError
-from broker.server.config import FIELDS, Config, load_config
+from broker.server.config import FIELDS, load_config
 from broker.server.service import serve
 from broker.server.version import program_version
 
@@ -34,19 +34,16 @@ def main() -> None:
 
 def _with_fields(command: _Command) -> _Command:
     """One flag for each field of the Config; what is not given stays out of the flags."""
-    defaults = Config()
     for field in reversed(FIELDS):
-        default = getattr(defaults, field.name)
-        flag = field.flag
+        flag: str = field.flag
         extra: dict[str, Any] = {"metavar": field.metavar}
-        if isinstance(default, bool):
-            flag, extra = f"{flag}/--no-{field.flag[2:]}", {"default": None}
-        shown = ", ".join(default) if isinstance(default, tuple) else default
+        if field.metavar == "BOOL":
+            flag, extra = f"{flag}/--no-{flag[2:]}", {"default": None}
         command = click.option(
             flag,
             field.name,
-            multiple=isinstance(default, tuple),
-            help=f"{field.help} [{field.variable}; default: {shown}]",
+            multiple=field.name == "listen",
+            help=f"{field.help} [{field.variable}; default: {field.default}]",
             **extra,
         )(command)
     return command

@@ -19,6 +19,7 @@ from broker.server.addresses import is_local, require_listen_address
 from broker.server.quantities import parse_bytes, parse_ms
 
 ENVIRONMENT_PREFIX = "MSGQUEUE_"
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,13 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One value: how its text is read, and what ``--help`` says of it."""
+    """One value: how its text is read, and what ``--help`` says of it and of its default."""
 
     name: str
     parse: Callable[[object], Any]
-    help: str
     metavar: str
+    help: str
+    default: str
 
     @property
     def flag(self) -> str:
@@ -81,6 +83,10 @@ def _parse_addresses(value: object) -> tuple[str, ...]:
     if not isinstance(items, list | tuple):
         raise ConfigError(f"{value!r} is not a list of addresses")
     return tuple(require_listen_address(_parse_text(item).strip()) for item in items)
+
+
+def _parse_path(value: object) -> Path:
+    return Path(_parse_text(value))
 
 
 def _parse_bool(value: object) -> bool:
@@ -112,23 +118,30 @@ def _one_of(*choices: str) -> Callable[[object], str]:
 
 
 FIELDS: tuple[Field, ...] = (
-    Field("listen", _parse_addresses, "Where clients connect; may be given more than once.", "URL"),
-    Field("data", lambda value: Path(_parse_text(value)), "The data directory.", "DIR"),
-    Field("insecure", _parse_bool, "Allow addresses that other machines can reach.", "BOOL"),
-    Field("log_format", _one_of("text", "json"), "How a log line looks.", "text|json"),
     Field(
-        "log_level",
-        _one_of("debug", "info", "warning", "error"),
-        "The least grave line that is logged.",
-        "LEVEL",
+        "listen",
+        _parse_addresses,
+        "URL",
+        "Where clients connect; may be given more than once.",
+        "tcp://127.0.0.1:5570",
     ),
-    Field("memory_max", parse_bytes, "Above it puts are refused; 0 is no bound.", "SIZE"),
-    Field("disk_reserve", parse_bytes, "With less free disk puts are refused.", "SIZE"),
-    Field("connections_max", _integer(1, 1_000_000), "Open client connections.", "N"),
-    Field("auto_declare", _parse_bool, "A put on an unknown queue declares it.", "BOOL"),
-    Field("slots", _integer(1, 1_024), "Parts of the hash ring; fixed with the data.", "N"),
-    Field("sync", _one_of("auto", "inline", "thread"), "Who waits for the disk.", "MODE"),
-    Field("drain", parse_ms, "How long an end by SIGTERM may take.", "TIME"),
+    Field("data", _parse_path, "DIR", "The data directory.", "msgqueue-data"),
+    Field("insecure", _parse_bool, "BOOL", "Allow addresses that other machines can reach.", "off"),
+    Field("log_format", _one_of("text", "json"), "text|json", "How a log line looks.", "text"),
+    Field("log_level", _one_of(*LOG_LEVELS), "LEVEL", "The least grave line logged.", "info"),
+    Field(
+        "memory_max",
+        parse_bytes,
+        "SIZE",
+        "Above it puts are refused; 0 is no bound.",
+        "60 % of the memory",
+    ),
+    Field("disk_reserve", parse_bytes, "SIZE", "With less free puts are refused.", "256MiB"),
+    Field("connections_max", _integer(1, 1_000_000), "N", "Open client connections.", "11000"),
+    Field("auto_declare", _parse_bool, "BOOL", "A put on an unknown queue declares it.", "on"),
+    Field("slots", _integer(1, 1_024), "N", "Parts of the hash ring; fixed with the data.", "64"),
+    Field("sync", _one_of("auto", "inline", "thread"), "MODE", "Who waits for the disk.", "auto"),
+    Field("drain", parse_ms, "TIME", "How long an end by SIGTERM may take.", "10s"),
 )
 _BY_NAME = {field.name: field for field in FIELDS}
 

@@ -22,6 +22,12 @@ def test_with_nothing_given_the_defaults_hold() -> None:
     assert load_config({}, {}) == Config()
 
 
+def test_help_tells_the_real_defaults() -> None:
+    told = {field.name: field.default for field in FIELDS if field.name != "memory_max"}
+    words = {"on": True, "off": False}
+    assert load_config({name: words.get(text, text) for name, text in told.items()}, {}) == Config()
+
+
 def test_a_flag_beats_the_environment_and_that_beats_the_file(toml: Path) -> None:
     toml.write_text('slots = 1\nlog_level = "error"\nsync = "inline"\n')
     environ = {"MSGQUEUE_SLOTS": "2", "MSGQUEUE_LOG_LEVEL": "warning"}

@@ -112,13 +112,9 @@ class Judge:
 
     def crash(self, kept: int) -> None:
         rig, model = self.rig, self.model
-        durable = rig.store.synced_writes
-        kept = min(kept, len(rig.store.unsynced))
+        survived = rig.store.synced_writes + min(kept, rig.store.unsynced_batches)
         rig.crash(kept)
-        model.crash(durable + kept)
-        # The new store counts its writes anew.
-        for op in model.ops:
-            op.write = None
+        model.crash(survived)
         self.judges.clear()
         self.gets.clear()
         self.by_peer.clear()

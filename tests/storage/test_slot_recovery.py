@@ -23,10 +23,14 @@ def rig() -> NodeRig:
     return rig
 
 
+def row(rig: NodeRig, family: Family, key: bytes) -> bytes:
+    value = rig.store.get(family, key)
+    assert value is not None
+    return value
+
+
 def flip(rig: NodeRig, family: Family, key: bytes) -> None:
-    value = bytearray(rig.store.rows.values[family][key])
-    value[-1] ^= 1
-    rig.store.alter(family, key, bytes(value))
+    rig.store.flip_bit(family, key, 8 * len(row(rig, family, key)) - 1)
 
 
 def log_keys(rig: NodeRig) -> list[bytes]:
@@ -39,7 +43,7 @@ def body_of(rig: NodeRig, position: int) -> bytes:
 
 def test_an_altered_log_row_is_refused_wherever_it_is(rig: NodeRig) -> None:
     for key in log_keys(rig):
-        before = rig.store.rows.values[Family.LOG][key]
+        before = row(rig, Family.LOG, key)
         flip(rig, Family.LOG, key)
         with pytest.raises(DataDamaged):
             rig.crash()
@@ -49,7 +53,7 @@ def test_an_altered_log_row_is_refused_wherever_it_is(rig: NodeRig) -> None:
 
 def test_a_missing_log_row_is_refused(rig: NodeRig) -> None:
     for key in log_keys(rig)[:-1]:
-        before = rig.store.rows.values[Family.LOG][key]
+        before = row(rig, Family.LOG, key)
         rig.store.alter(Family.LOG, key, None)
         with pytest.raises(DataDamaged):
             rig.crash()
@@ -58,8 +62,7 @@ def test_a_missing_log_row_is_refused(rig: NodeRig) -> None:
 
 def test_exchanged_log_rows_are_refused(rig: NodeRig) -> None:
     first, second = log_keys(rig)[2:4]
-    rows = rig.store.rows.values[Family.LOG]
-    before, after = rows[first], rows[second]
+    before, after = row(rig, Family.LOG, first), row(rig, Family.LOG, second)
     rig.store.alter(Family.LOG, first, after)
     rig.store.alter(Family.LOG, second, before)
     with pytest.raises(DataDamaged):
@@ -85,7 +88,7 @@ def test_state_rows_that_do_not_decode_are_refused(rig: NodeRig) -> None:
     instance = rig.served("q").store.instance
     number = rig.queue("q").ledger.number
     for key in (keys.meta_key(instance), keys.queue_key(instance, number)):
-        before = rig.store.rows.values[Family.STATE][key]
+        before = row(rig, Family.STATE, key)
         rig.store.alter(Family.STATE, key, before[: len(before) // 2])
         with pytest.raises(DataDamaged):
             rig.crash()
@@ -95,7 +98,7 @@ def test_state_rows_that_do_not_decode_are_refused(rig: NodeRig) -> None:
 def test_a_newer_state_is_not_touched(rig: NodeRig) -> None:
     rig.restart()
     key = keys.meta_key(rig.served("q").store.instance)
-    meta = msgpack.unpackb(rig.store.rows.values[Family.STATE][key])
+    meta = msgpack.unpackb(row(rig, Family.STATE, key))
     rig.store.alter(Family.STATE, key, msgpack.packb({**meta, "version": 99}))
     with pytest.raises(FormatTooNew):
         rig.crash()

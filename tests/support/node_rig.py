@@ -7,7 +7,6 @@ prefix, as a disk does, and starts a new node over the rest.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -20,6 +19,7 @@ from broker.core.queue import Queue
 from broker.node.node import Node
 from broker.node.settings import NodeSettings
 from broker.node.slots import ServedSlot
+from broker.storage.memory_store import MemoryStore
 from broker.storage.store import Family, WriteOps
 
 START_MS = 1_000_000_000
@@ -28,116 +28,45 @@ SMALL = NodeSettings("b1", "1", slots=2, checkpoint_bytes=600, log_kept_bytes=40
 PEER = b"\0pee0"
 
 
-class Rows:
-    """The five families in memory, each sorted by key."""
-
-    def __init__(self) -> None:
-        self.values: list[dict[bytes, bytes]] = [{} for _ in Family]
-        self.keys: list[list[bytes]] = [[] for _ in Family]
-
-    def copy(self) -> Rows:
-        rows = Rows()
-        rows.values = [dict(values) for values in self.values]
-        rows.keys = [list(keys) for keys in self.keys]
-        return rows
-
-    def apply(self, ops: WriteOps) -> None:
-        for operation, family, key, value in ops.ops:
-            values, keys = self.values[family], self.keys[family]
-            if operation == WriteOps.PUT:
-                if key not in values:
-                    insort(keys, key)
-                values[key] = value
-            elif operation == WriteOps.DELETE:
-                if values.pop(key, None) is not None:
-                    del keys[bisect_left(keys, key)]
-            else:
-                low, high = bisect_left(keys, key), bisect_left(keys, value)
-                for gone in keys[low:high]:
-                    del values[gone]
-                del keys[low:high]
-
-
 class CrashPoint(Exception):
     """Raised by the write at which a test wants the process to die."""
 
 
-class CrashStore:
-    """A Store in memory that can lose what was not synced, but for a prefix of the writes."""
+class CountingStore(MemoryStore):
+    """A store in memory that counts its writes and can end the process with one of them."""
 
-    def __init__(self, rows: Rows | None = None) -> None:
-        self.rows = rows or Rows()
-        self._durable = self.rows.copy()
-        self.unsynced: list[WriteOps] = []
-        self.synced_writes = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
         #: With which write from now on to raise CrashPoint.
         self.crash_in: int | None = None
 
     @property
-    def writes(self) -> int:
-        return self.synced_writes + len(self.unsynced)
+    def synced_writes(self) -> int:
+        return self.writes - self.unsynced_batches
 
     def write(self, ops: WriteOps) -> None:
-        self.rows.apply(ops)
-        self.unsynced.append(ops)
+        super().write(ops)
+        self.writes += 1
         if self.crash_in is not None:
             self.crash_in -= 1
             if self.crash_in == 0:
                 raise CrashPoint
 
-    def sync(self) -> None:
-        for ops in self.unsynced:
-            self._durable.apply(ops)
-        self.synced_writes += len(self.unsynced)
-        self.unsynced = []
+    def crash(self, keep: int = 0) -> None:
+        self.writes = self.synced_writes + min(keep, self.unsynced_batches)
+        super().crash(keep)
 
-    def after_crash(self, kept: int) -> CrashStore:
-        """What a crash leaves: all that was synced, and ``kept`` of the writes since."""
-        rows = self._durable.copy()
-        for ops in self.unsynced[:kept]:
-            rows.apply(ops)
-        return CrashStore(rows)
-
-    def get(self, family: Family, key: bytes) -> bytes | None:
-        return self.rows.values[family].get(key)
-
-    def scan(
-        self, family: Family, low: bytes, high: bytes, count_max: int, bytes_max: int
-    ) -> list[tuple[bytes, bytes]]:
-        keys, values = self.rows.keys[family], self.rows.values[family]
-        found: list[tuple[bytes, bytes]] = []
-        index, size = bisect_left(keys, low), 0
-        while index < len(keys) and keys[index] < high:
-            if found and (len(found) >= count_max or size >= bytes_max):
-                break
-            key = keys[index]
-            found.append((key, values[key]))
-            size += len(key) + len(values[key])
-            index += 1
-        return found
-
-    def last_before(self, family: Family, low: bytes, key: bytes) -> tuple[bytes, bytes] | None:
-        keys = self.rows.keys[family]
-        index = bisect_right(keys, key) - 1
-        if index < 0 or keys[index] < low:
-            return None
-        return keys[index], self.rows.values[family][keys[index]]
-
-    def is_stalled(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        self.sync()
+    def rows(self, family: Family) -> list[tuple[bytes, bytes]]:
+        rows = self._families[family]
+        return [(key, rows.values[key]) for key in rows.keys]
 
     def alter(self, family: Family, key: bytes, value: bytes | None) -> None:
         """Damage by an outer hand: a row with other bytes, or none."""
-        ops = WriteOps()
         if value is None:
-            ops.delete(family, key)
+            self._families[family].delete(key)
         else:
-            ops.put(family, key, value)
-        self.rows.apply(ops)
-        self._durable.apply(ops)
+            self._families[family].put(key, value)
 
 
 @dataclass(frozen=True)
@@ -198,9 +127,9 @@ class Sent:
 
 
 class NodeRig:
-    def __init__(self, store: CrashStore | None = None, **settings: Any) -> None:
+    def __init__(self, store: CountingStore | None = None, **settings: Any) -> None:
         self.settings = replace(SMALL, **settings)
-        self.store = store or CrashStore()
+        self.store = store or CountingStore()
         self.now = START_MS
         self.sent: list[Sent] = []
         self._random = Random(7)
@@ -298,7 +227,7 @@ class NodeRig:
 
     def crash(self, kept: int = 0) -> None:
         """Loses what was not synced but for ``kept`` writes, and starts again."""
-        self.store = self.store.after_crash(kept)
+        self.store.crash(kept)
         self.open()
 
     def restart(self) -> None:
@@ -322,5 +251,4 @@ class NodeRig:
         return self.machine(queue).names[queue]
 
     def rows(self, family: Family) -> list[tuple[bytes, bytes]]:
-        values = self.store.rows.values[family]
-        return [(key, values[key]) for key in self.store.rows.keys[family]]
+        return self.store.rows(family)

@@ -53,6 +53,8 @@ GET_COUNT_MAX = BATCH_COUNT_MAX
 QUEUES_PER_SLOT_MAX = 10_000
 PRIORITY_DEFAULT = 4
 PRIORITY_MAX = 9
+#: Lanes of delayed messages are numbered from here on.
+DELAYED_LANES = 16
 TTL_MAX = 10 * 365 * DAY
 DELAY_MAX = 10 * 365 * DAY
 

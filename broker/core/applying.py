@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from broker.cluster.slot_log import Proposed
+from broker.core.due import expect_batch
 from broker.core.ledger import Ledger
 from broker.core.machine import SlotMachine
 from broker.core.portion import Portion
@@ -97,7 +98,10 @@ def _serve_put(machine: SlotMachine, entry: entries.BatchPut, proposed: Proposed
     body = entry.body
     queue.proposed_messages -= body.count
     queue.proposed_bytes -= body.size
-    queue.committed(body)
+    if body.due_at:
+        expect_batch(machine, queue, body)
+    else:
+        queue.committed(body)
     if body.expires_at:
         machine.expect_expiry(body.expires_at)
     if queue.hungry:
@@ -129,8 +133,19 @@ def _serve_purged(machine: SlotMachine, entry: entries.Purged, proposed: Propose
     if queue is not None:
         queue.leaving -= sum(messages for messages, _ in entry.totals.values())
         queue.purging -= 1
-        queue.forget_purged(entry.up_to)
+        queue.forget_purged(entry.up_to, _leaving(machine, entry.number))
         machine.wake(queue)
+
+
+def _leaving(machine: SlotMachine, number: int) -> list[tuple[int, int]]:
+    """(lane, messages) that uncommitted entries take out of the queue or give back to it."""
+    leaving: list[tuple[int, int]] = []
+    for entry in machine.log.uncommitted_of(number):
+        if isinstance(entry, entries.Settled):
+            leaving += [(lane, messages) for lane, (messages, _) in entry.totals.items()]
+        elif isinstance(entry, entries.Returned):
+            leaving += [(extent.lane, count) for extent, _, count, _ in entry.parts]
+    return leaving
 
 
 _FOLDS: dict[type[entries.Entry], Callable[[SlotMachine, Any, Proposed], list[Reply] | None]] = {

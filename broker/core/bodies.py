@@ -7,10 +7,10 @@ from typing import NamedTuple, Protocol
 from broker.model.stored_batch import StoredBatch
 
 
-class ExpiryRow(NamedTuple):
-    """A batch that may hold expired messages from ``expires_at`` on; rows sort by their fields."""
+class IndexRow(NamedTuple):
+    """A batch to look at from ``at`` on; rows sort by their fields."""
 
-    expires_at: int
+    at: int
     number: int
     lane: int
     first: int
@@ -24,5 +24,8 @@ class Bodies(Protocol):
         """The stored batches of a lane that hold positions of [first, end), in order; ended by the
         first bound reached, at least one batch when there is one.  Raises UnreadableMessage."""
 
-    def expiring(self, after: ExpiryRow | None, count_max: int) -> list[ExpiryRow]:
+    def expiring(self, after: IndexRow | None, count_max: int) -> list[IndexRow]:
         """The next rows of the slot's expiry index behind ``after``, in order."""
+
+    def coming_due(self, after: IndexRow | None, count_max: int) -> list[IndexRow]:
+        """The same of the slot's due index; uncommitted rows are among them."""

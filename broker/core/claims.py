@@ -40,8 +40,9 @@ def claim(
             continue
         for low, size, portion in back:
             queue.resting.take(low, size)
-            if portion.extent.lane in queue.back:
-                queue.back[portion.extent.lane].take(low, size)
+            lane = portion.extent.lane % limits.DELAYED_LANES
+            if lane in queue.back:
+                queue.back[lane].take(low, size)
         for low, size, portion in ahead:
             _take_ahead(queue, queue.streams[portion.extent.lane], low, size)
         parts = sorted([*back, *ahead], key=lambda part: part[0])

@@ -8,7 +8,7 @@ again later.
 from __future__ import annotations
 
 from broker import limits
-from broker.core.bodies import ExpiryRow
+from broker.core.bodies import IndexRow
 from broker.core.claims import claim
 from broker.core.machine import SlotMachine
 from broker.core.queue import Queue
@@ -24,22 +24,22 @@ def expire(machine: SlotMachine) -> None:
     if machine.expiry_at is None or machine.expiry_at > machine.now:
         return
     rows = machine.bodies.expiring(machine.expiry_seen, _ROWS_PER_TURN)
-    due = [row for row in rows if row.expires_at <= machine.now]
+    due = [row for row in rows if row.at <= machine.now]
     later = [again for row in due if (again := _expire_row(machine, row)) is not None]
     if due:
         machine.expiry_seen = due[-1]
         machine.propose(ExpirySwept(due[-1], list(later)))
     if len(due) < len(rows):
-        machine.expiry_at = rows[len(due)].expires_at
+        machine.expiry_at = rows[len(due)].at
     elif len(rows) == _ROWS_PER_TURN:
         machine.expiry_at = machine.now
     else:
         machine.expiry_at = None
     for row in later:
-        machine.expect_expiry(row.expires_at)
+        machine.expect_expiry(row.at)
 
 
-def _expire_row(machine: SlotMachine, row: ExpiryRow) -> ExpiryRow | None:
+def _expire_row(machine: SlotMachine, row: IndexRow) -> IndexRow | None:
     """Settles the row's waiting messages; a row to look at again when some are in flight, on
     their way to the disk, or cannot be read."""
     queue = machine.queues.get(row.number)
@@ -50,11 +50,11 @@ def _expire_row(machine: SlotMachine, row: ExpiryRow) -> ExpiryRow | None:
     if parts:
         queue.counters.expired += settle(machine, queue, parts, SettleReason.EXPIRED)
     if elsewhere:
-        return row._replace(expires_at=machine.now + limits.LEASE_DEFAULT)
+        return row._replace(at=machine.now + limits.LEASE_DEFAULT)
     return None
 
 
-def _waiting_ranges(queue: Queue, row: ExpiryRow) -> list[Range]:
+def _waiting_ranges(queue: Queue, row: IndexRow) -> list[Range]:
     """The row's live messages, each with the attempts that it has."""
     ranges: list[Range] = []
     for first, count in queue.ledger.settled.live_ranges(row.first, row.length):

@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 
 from broker import limits
 from broker.cluster.slot_log import SlotLog
-from broker.core.bodies import Bodies, ExpiryRow
+from broker.core.bodies import Bodies, IndexRow
 from broker.core.ledger import Ledger
 from broker.core.log_marks import LogMarks
 from broker.core.producers import Producers
@@ -66,7 +66,12 @@ class SlotMachine:
         #: When the next row of the expiry index is due; None when it is not known to have any.
         self.expiry_at: int | None = None
         #: Rows of the expiry index up to this one were looked at; their removal is proposed.
-        self.expiry_seen: ExpiryRow | None = None
+        self.expiry_seen: IndexRow | None = None
+        #: The same for the due index; its rows stay until their batch is erased.
+        self.due_at: int | None = None
+        self.due_seen: IndexRow | None = None
+        #: Delayed batches that came due and are still on disk.
+        self.due_rows: dict[IndexRow, None] = {}
         #: Applied entries whose effect on the disk is still to be written, in order.
         self.disk_effects: list[Trimmed | ExpirySwept | QueueDeleted] = []
 
@@ -151,6 +156,10 @@ class SlotMachine:
                 due.append(queue)
         return due
 
+    def expect_due(self, at: int) -> None:
+        if self.due_at is None or at < self.due_at:
+            self.due_at = at
+
     def expect_expiry(self, at: int) -> None:
         if self.expiry_at is None or at < self.expiry_at:
             self.expiry_at = at
@@ -159,4 +168,6 @@ class SlotMachine:
         instants = [self.wakes[0][0]] if self.wakes else []
         if self.expiry_at is not None:
             instants.append(self.expiry_at)
+        if self.due_at is not None:
+            instants.append(self.due_at)
         return min(instants, default=None)

@@ -72,11 +72,13 @@ def _require_room(machine: SlotMachine, queue: Queue, command: Put) -> None:
 
 def _propose(machine: SlotMachine, session: Session, queue: Queue, command: Put) -> None:
     ttl_ms = command.ttl_ms if command.ttl_ms is not None else queue.ledger.settings.ttl_ms
-    lane = limits.PRIORITY_MAX - command.priority
-    expires_at = machine.now + ttl_ms if ttl_ms is not None else 0
+    due_at = _due_at(machine, queue, command)
+    lane = limits.PRIORITY_MAX - command.priority + (limits.DELAYED_LANES if due_at else 0)
+    # A message lives from the instant that it can be had.
+    expires_at = (due_at or machine.now) + ttl_ms if ttl_ms is not None else 0
     properties = _properties(command)
     entry = queue.open_put
-    if entry is None or not _agrees(entry, command, lane, expires_at, properties):
+    if entry is None or not _agrees(entry, command, lane, (due_at, expires_at), properties):
         if entry is not None:
             seal_put(entry, queue)
         body = StoredBatch(
@@ -88,6 +90,7 @@ def _propose(machine: SlotMachine, session: Session, queue: Queue, command: Put)
             properties,
             command.columns,
             b"",
+            due_at,
         )
         entry = queue.open_put = BatchPut(queue.ledger.number, body)
         entry.lsn = machine.propose(entry)
@@ -102,11 +105,13 @@ def _propose(machine: SlotMachine, session: Session, queue: Queue, command: Put)
         machine.answers.setdefault(entry.lsn, []).append(reply)
 
 
-def _agrees(entry: BatchPut, command: Put, lane: int, expires_at: int, properties: bytes) -> bool:
+def _agrees(
+    entry: BatchPut, command: Put, lane: int, instants: tuple[int, int], properties: bytes
+) -> bool:
     body = entry.body
     return (
         body.lane == lane
-        and body.expires_at == expires_at
+        and (body.due_at, body.expires_at) == instants
         and body.properties == properties
         and not body.columns
         and not command.columns
@@ -142,6 +147,16 @@ def seal_put(entry: BatchPut, queue: Queue) -> None:
         queue.proposed_bytes += len(body.batch) - body.size
         body.size = len(body.batch)
     entry.frames = []
+
+
+def _due_at(machine: SlotMachine, queue: Queue, command: Put) -> int:
+    """The instant at which the batch is due; 0 for now, which an instant in the past also is."""
+    if command.at_ms is not None:
+        return command.at_ms if command.at_ms > machine.now else 0
+    delay_ms = command.delay_ms
+    if delay_ms is None:
+        delay_ms = queue.ledger.settings.delay_ms
+    return machine.now + delay_ms if delay_ms else 0
 
 
 def _properties(command: Put) -> bytes:

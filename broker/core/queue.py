@@ -76,6 +76,7 @@ class Queue:
         "resting_until",
         "streams",
         "tag",
+        "undue",
         "wake_at",
     )
 
@@ -85,7 +86,7 @@ class Queue:
         self.tag = tag
         self.streams: dict[int, LaneStream] = {}
         self.leases = LeaseBook()
-        #: lane -> portions that are ready again
+        #: lane of immediate messages -> portions that are ready again, or came due
         self.back: dict[int, RangeMap[Portion]] = {}
         self.resting: RangeMap[Portion] = RangeMap()
         #: heap of (not_before, first, count)
@@ -93,6 +94,8 @@ class Queue:
         #: Positions ahead of the windows that an older epoch's holder has settled or taken again.
         self.claimed: RangeMap[None] = RangeMap()
         self.leaving = 0
+        #: Delayed messages whose instant has not come; they are only on disk.
+        self.undue = 0
         #: Purges proposed and not yet committed; until then nothing is handed on.
         self.purging = 0
         #: next_position and totals with everything proposed counted in.
@@ -118,7 +121,7 @@ class Queue:
     def ready(self) -> int:
         if self.purging:
             return 0
-        away = self.leases.messages + self.resting.positions + self.leaving
+        away = self.leases.messages + self.resting.positions + self.leaving + self.undue
         return self.ledger.messages - away
 
     @property
@@ -131,7 +134,10 @@ class Queue:
         for first, count, value in self.ledger.attempted:
             portion = Portion(value.extent, first, count, value.attempts)
             self.give_back(portion, value.not_before)
+        self.undue = self._count_undue([])
         for number, lane in sorted(self.ledger.lanes.items()):
+            if number >= limits.DELAYED_LANES:
+                continue
             self.streams[number] = LaneStream(number, lane.swept)
             for low, high in lane.held:
                 extent = Extent(number, low, high - low)
@@ -153,10 +159,9 @@ class Queue:
             self.resting.add(portion.first, portion.count, portion)
             heappush(self.resting_until, (not_before, portion.first, portion.count))
         else:
-            lane = self.back.get(portion.extent.lane)
-            if lane is None:
-                lane = self.back[portion.extent.lane] = RangeMap()
-            lane.add(portion.first, portion.count, portion)
+            number = portion.extent.lane % limits.DELAYED_LANES
+            self.stream_of(number)
+            self.back.setdefault(number, RangeMap()).add(portion.first, portion.count, portion)
 
     def end_rests(self, now: int) -> None:
         while self.resting_until and self.resting_until[0][0] <= now:
@@ -167,24 +172,40 @@ class Queue:
                     for low, size, portion in self.resting.take(start, length):
                         self.give_back(portion.part(low, size, portion.attempts), 0)
 
-    def forget_purged(self, up_to: int) -> None:
-        """A purge was applied: what it settled is neither ahead, nor ready, nor resting."""
+    def forget_purged(self, up_to: int, leaving: list[tuple[int, int]]) -> None:
+        """A purge was applied: what it settled is neither ahead, nor ready, nor resting.
+
+        ``leaving`` are (lane, messages) of the entries that are not committed yet.
+        """
         for stream in self.streams.values():
             stream.skip_to(up_to)
         self.claimed = RangeMap()
-        books = [*self.back.values(), self.resting]
-        for book in books:
+        for book in self._books():
             waiting = list(book)
             book.clear()
             for first, count, portion in waiting:
                 for low, size in self.ledger.settled.live_ranges(first, count):
                     book.add(low, size, portion)
+        self.undue = self._count_undue(leaving)
+
+    def _count_undue(self, leaving: list[tuple[int, int]]) -> int:
+        """Delayed messages in no book; ``leaving`` are (lane, messages) on their way."""
+        held = [(p.extent.lane, count) for book in self._books() for _, count, p in book]
+        held += [(lease.portion.extent.lane, count) for _, count, lease in self.leases.ranges]
+        away = sum(count for lane, count in held + leaving if lane >= limits.DELAYED_LANES)
+        lanes = self.ledger.lanes.items()
+        total = sum(lane.messages for number, lane in lanes if number >= limits.DELAYED_LANES)
+        return total - away
+
+    def _books(self) -> list[RangeMap[Portion]]:
+        return [*self.back.values(), self.resting]
 
     def stream_of(self, lane: int) -> LaneStream:
         stream = self.streams.get(lane)
         if stream is None:
             # A lane's first batch is not behind anything: its stream starts at the ledger's mark.
-            swept = self.ledger.lanes[lane].swept
+            ledger = self.ledger.lanes.get(lane)
+            swept = ledger.swept if ledger is not None else 0
             stream = self.streams[lane] = LaneStream(lane, swept)
             self.streams = dict(sorted(self.streams.items()))
         return stream

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from broker.core.ledger import Ledger
 from broker.core.machine import SlotMachine
 from broker.core.queue import Queue
 from broker.core.session import Session
 from broker.core.settle_handlers import answer_after
 from broker.core.take_handlers import dismiss_takers
 from broker.errors import QueueNotEmpty, SettingsMismatch
-from broker.limits import PRIORITY_MAX
+from broker.limits import DELAYED_LANES, PRIORITY_MAX
 from broker.model.commands import Declare, Delete, Purge, Stats
 from broker.model.entries import LaneTotals, Purged, QueueDeleted
 from broker.model.replies import ok
@@ -47,20 +48,25 @@ def stats_of(machine: SlotMachine, queue: Queue) -> dict[str, Any]:
         "epoch": machine.log.epoch,
         "ready": queue.ready,
         "in_flight": queue.leases.messages,
-        "delayed": queue.resting.positions,
+        "delayed": queue.resting.positions + queue.undue,
         "messages": ledger.messages,
         "bytes": ledger.bytes,
         "next_position": ledger.next_position,
         "consumers": len(queue.consumers),
         "waiting_gets": len(queue.getters),
-        "by_priority": {
-            str(PRIORITY_MAX - number): lane.messages
-            for number, lane in sorted(ledger.lanes.items())
-            if lane.messages
-        },
+        "by_priority": _by_priority(ledger),
         "settings": ledger.settings.as_map(),
         "counters": queue.counters.as_map(),
     }
+
+
+def _by_priority(ledger: Ledger) -> dict[str, int]:
+    messages: dict[str, int] = {}
+    for number, lane in sorted(ledger.lanes.items()):
+        if lane.messages:
+            priority = str(PRIORITY_MAX - number % DELAYED_LANES)
+            messages[priority] = messages.get(priority, 0) + lane.messages
+    return messages
 
 
 def handle_purge(machine: SlotMachine, session: Session, command: Purge) -> None:

@@ -101,7 +101,7 @@ def _head(queue: Queue, bodies: Bodies) -> _Head | None:
         if back is not None and len(back):
             first, count, portion = back.head()
             if part is None or first < part[1]:
-                found = _read_back(queue, bodies, number, first, count)
+                found = _read_back(queue, bodies, portion.extent.lane, first, count)
                 return number, found, portion.attempts, True
         if part is not None:
             return number, part, 0, False
@@ -182,7 +182,7 @@ def _run(item: Picked) -> dict[str, Any]:
     run: dict[str, Any] = {"first": item.first, "count": item.count, "put_at": batch.put_at}
     if item.attempts:
         run["attempts"] = item.attempts
-    priority = limits.PRIORITY_MAX - batch.lane
+    priority = limits.PRIORITY_MAX - batch.lane % limits.DELAYED_LANES
     if priority != limits.PRIORITY_DEFAULT:
         run["priority"] = priority
     if batch.properties:

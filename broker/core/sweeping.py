@@ -8,6 +8,7 @@ trim.
 from __future__ import annotations
 
 from broker import limits
+from broker.core.bodies import IndexRow
 from broker.core.lane_stream import LaneStream
 from broker.core.machine import SlotMachine
 from broker.core.queue import Queue
@@ -28,7 +29,25 @@ def maybe_trim(machine: SlotMachine, checkpoint_lsn: int) -> None:
         queue = machine.queues.get(number)
         if queue is not None and not queue.deleted:
             sweeps += _sweeps(machine, queue, position)
-    machine.propose(Trimmed(mark.lsn, sweeps))
+    due = _finished_due(machine, mark.positions)
+    machine.propose(Trimmed(mark.lsn, sweeps, list(due)))
+
+
+def _finished_due(machine: SlotMachine, positions: dict[int, int]) -> list[IndexRow]:
+    """Delayed batches that came due and are settled as a whole, up to the mark; and rows of
+    queues that are deleted."""
+    finished: list[IndexRow] = []
+    for row in machine.due_rows:
+        queue = machine.queues.get(row.number)
+        if queue is None:
+            finished.append(row)
+            continue
+        is_covered = row.first + row.length <= positions.get(row.number, 0)
+        if is_covered and not queue.ledger.settled.live_ranges(row.first, row.length):
+            finished.append(row)
+    for row in finished:
+        del machine.due_rows[row]
+    return finished
 
 
 def _sweeps(machine: SlotMachine, queue: Queue, position: int) -> list[LaneSweep]:
@@ -66,7 +85,9 @@ def _sweep(
     queue: Queue, stream: LaneStream, position: int, live: list[Interval]
 ) -> LaneSweep | None:
     """``live`` are the lane's batches with a message in flight or come back, ascending."""
-    ledger = queue.ledger.lanes[stream.lane]
+    ledger = queue.ledger.lanes.get(stream.lane)
+    if ledger is None:
+        return None
     swept = max(min(stream.position, position), ledger.swept)
     # A batch across the limit is live or ahead as a whole: stop before it.
     for low, high in live:

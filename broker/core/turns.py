@@ -7,6 +7,7 @@ written with the turn's entries.
 from __future__ import annotations
 
 from broker import limits
+from broker.core.due import come_due
 from broker.core.expiry import expire
 from broker.core.machine import SlotMachine
 from broker.core.portion import Portion
@@ -32,6 +33,7 @@ from broker.model.replies import failed
 
 def tick(machine: SlotMachine) -> None:
     """Carries out everything whose instant has come."""
+    come_due(machine)
     expire(machine)
     for queue in machine.take_due(machine.now):
         if queue.deleted:

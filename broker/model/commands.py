@@ -49,6 +49,8 @@ class Put(Command):
     producer: bytes | None = None
     seq: int | None = None
     priority: int
+    delay_ms: int | None = None
+    at_ms: int | None = None
     ttl_ms: int | None = None
     content_type: str | None = None
     type: str | None = None

@@ -119,10 +119,15 @@ class LaneSweep:
 
 @dataclass(slots=True)
 class Trimmed(Entry):
-    """The log up to ``to_lsn`` goes, and the swept bodies with it."""
+    """The log up to ``to_lsn`` goes, and the swept bodies with it.
+
+    ``due`` are delayed batches that are settled, as rows of the due index, which go with their
+    bodies: (due_at, queue number, lane, first position, count).
+    """
 
     to_lsn: int
     sweeps: list[LaneSweep]
+    due: list[tuple[int, int, int, int, int]]
 
 
 @dataclass(slots=True)

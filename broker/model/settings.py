@@ -11,6 +11,7 @@ from broker.errors import BadField, UnknownSetting
 _BOUNDS: dict[str, tuple[int, int]] = {
     "lease_ms": (limits.LEASE_MIN, limits.LEASE_MAX),
     "ttl_ms": (1, limits.TTL_MAX),
+    "delay_ms": (0, limits.DELAY_MAX),
     "max_messages": (1, 2**62),
     "max_bytes": (1, 2**62),
     "backoff_ms": (0, limits.DAY),
@@ -28,6 +29,7 @@ class QueueSettings:
 
     lease_ms: int = limits.LEASE_DEFAULT
     ttl_ms: int | None = None
+    delay_ms: int = 0
     max_messages: int | None = None
     max_bytes: int | None = None
     backoff_ms: int = 1_000

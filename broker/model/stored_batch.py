@@ -9,13 +9,15 @@ class StoredBatch:
     """Positions ``first`` to ``first + count - 1`` of one lane; immutable but for the cache.
 
     ``properties`` is the packed map {content_type, type} or b"" for none; ``columns`` the
-    columns frame or b""; ``batch`` the batch frame.  ``expires_at`` is 0 for never.
+    columns frame or b""; ``batch`` the batch frame.  ``expires_at`` is 0 for never, ``due_at`` 0
+    for a message that was not delayed.
     """
 
     __slots__ = (
         "batch",
         "columns",
         "count",
+        "due_at",
         "expires_at",
         "first",
         "lane",
@@ -35,12 +37,14 @@ class StoredBatch:
         properties: bytes,
         columns: bytes,
         batch: bytes,
+        due_at: int = 0,
     ) -> None:
         self.lane = lane
         self.first = first
         self.count = count
         self.put_at = put_at
         self.expires_at = expires_at
+        self.due_at = due_at
         self.properties = properties
         self.columns = columns
         self.batch = batch

@@ -92,6 +92,8 @@ SCHEMAS: dict[str, Schema] = {
             "producer": _PRODUCER,
             "seq": _POSITIVE,
             "priority": check.integer(0, limits.PRIORITY_MAX),
+            "delay_ms": check.integer(0, limits.DELAY_MAX),
+            "at_ms": _POSITIVE,
             "ttl_ms": check.integer(1, limits.TTL_MAX),
             "content_type": _LABEL,
             "type": _LABEL,
@@ -234,6 +236,8 @@ def _take_batch(values: dict[str, Any], frames: list[bytes]) -> None:
         raise NotAnEnvelope("put needs a batch frame")
     if ("seq" in values) != ("producer" in values):
         raise BadField("producer and seq go together")
+    if "delay_ms" in values and "at_ms" in values:
+        raise BadField("delay_ms and at_ms exclude each other")
     batch = frames[-1]
     count = values["count"]
     if count > 1 and len(batch) > limits.BATCH_BYTES_MAX:

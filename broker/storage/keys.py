@@ -3,6 +3,7 @@
     LOG     inst u32 | lsn u64                                         -> records.encode_log_row
     BODY    inst u32 | queue u32 | lane u8 | first position u64        -> records.encode_body
     EXPIRY  inst u32 | expires_at u64 | queue u32 | lane u8 | first u64 -> count u32
+    DUE     inst u32 | due_at u64 | queue u32 | lane u8 | first u64     -> count u32
     STATE   inst u32 | kind u8 | ...                                   -> msgpack
               META       the slot's row
               QUEUE      queue u32
@@ -23,7 +24,7 @@ STORE_INSTANCE = 0
 
 _LOG = Struct(">IQ")
 _BODY = Struct(">IIBQ")
-_EXPIRY = Struct(">IQIBQ")
+_INDEX = Struct(">IQIBQ")
 _STATE = Struct(">IB")
 _STATE_QUEUE = Struct(">IBI")
 _STATE_POSITION = Struct(">IBIQ")
@@ -59,14 +60,14 @@ def queue_bodies(instance: int, number: int) -> tuple[bytes, bytes]:
     return _BODY.pack(instance, number, 0, 0), _BODY.pack(instance, number + 1, 0, 0)
 
 
-def expiry_key(instance: int, expires_at: int, number: int, lane: int, first: int) -> bytes:
-    return _EXPIRY.pack(instance, expires_at, number, lane, first)
+def index_key(instance: int, at: int, number: int, lane: int, first: int) -> bytes:
+    return _INDEX.pack(instance, at, number, lane, first)
 
 
-def decode_expiry_key(key: bytes) -> tuple[int, int, int, int]:
-    """(expires_at, queue number, lane, first position)"""
-    _, expires_at, number, lane, first = _EXPIRY.unpack(key)
-    return expires_at, number, lane, first
+def decode_index_key(key: bytes) -> tuple[int, int, int, int]:
+    """(instant, queue number, lane, first position)"""
+    _, at, number, lane, first = _INDEX.unpack(key)
+    return at, number, lane, first
 
 
 def instance_keys(instance: int) -> tuple[bytes, bytes]:

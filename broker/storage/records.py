@@ -1,7 +1,7 @@
 """The bytes of rows.  Every row begins with its version, so that a later program reads older ones.
 
     log row   version u8 | kind u8 | epoch u64 | now u64 | chain u32 | payload (msgpack array)
-    body      version u8 | count u32 | put_at u64 | expires_at u64 | crc u32
+    body      version u8 | count u32 | put_at u64 | expires_at u64 | due_at u64 | crc u32
               | properties bytes u16 | columns bytes u32 | properties | columns | batch
 
 ``chain`` is the CRC-32 of the row without it, continued from the row before: a row that is missing,
@@ -32,7 +32,7 @@ _LOG_HEAD = Struct(">BBQQ")
 _CHAIN = Struct(">I")
 _LOG_BYTES_MIN = _LOG_HEAD.size + _CHAIN.size
 _BODY_PLACE = Struct(">BQ")
-_BODY_FACTS = Struct(">BIQQ")
+_BODY_FACTS = Struct(">BIQQQ")
 _BODY_SIZES = Struct(">HI")
 _CRC = Struct(">I")
 _BODY_BYTES_MIN = _BODY_FACTS.size + _CRC.size + _BODY_SIZES.size
@@ -87,7 +87,7 @@ def decode_log_row(lsn: int, row: bytes, previous_chain: int) -> LogRow:
 
 def encode_body(body: StoredBatch) -> tuple[bytes, int]:
     """(the value, its crc)"""
-    facts = _BODY_FACTS.pack(BODY_VERSION, body.count, body.put_at, body.expires_at)
+    facts = _BODY_FACTS.pack(BODY_VERSION, body.count, body.put_at, body.expires_at, body.due_at)
     rest = _BODY_SIZES.pack(len(body.properties), len(body.columns)) + body.properties
     rest += body.columns
     place = _BODY_PLACE.pack(body.lane, body.first)
@@ -99,7 +99,7 @@ def decode_body(lane: int, first: int, value: bytes) -> StoredBatch:
     """Raises UnreadableMessage when the checksum differs."""
     if len(value) < _BODY_BYTES_MIN or value[0] != BODY_VERSION:
         raise UnreadableMessage(f"the stored batch at position {first} is not a body record")
-    _, count, put_at, expires_at = _BODY_FACTS.unpack_from(value)
+    _, count, put_at, expires_at, due_at = _BODY_FACTS.unpack_from(value)
     at = _BODY_FACTS.size
     crc = _CRC.unpack_from(value, at)[0]
     at += _CRC.size
@@ -119,6 +119,7 @@ def decode_body(lane: int, first: int, value: bytes) -> StoredBatch:
         value[at:columns_at],
         value[columns_at:batch_at],
         value[batch_at:],
+        due_at,
     )
 
 
@@ -131,14 +132,15 @@ def _encode_put(entry: entries.BatchPut, body_crc: int) -> list[Any]:
         body.count,
         body.size,
         body.expires_at,
+        body.due_at,
         body_crc,
         entry.sources,
     ]
 
 
 def _decode_put(values: list[Any], now: int) -> entries.Entry:
-    number, lane, first, count, size, expires_at, _, sources = values
-    body = StoredBatch(lane, first, count, now, expires_at, b"", b"", b"")
+    number, lane, first, count, size, expires_at, due_at, _, sources = values
+    body = StoredBatch(lane, first, count, now, expires_at, b"", b"", b"", due_at)
     body.size = size
     return entries.BatchPut(number, body, [(producer, seq) for producer, seq in sources])
 
@@ -187,17 +189,18 @@ def _decode_expiry(values: list[Any], now: int) -> entries.Entry:
 
 def _encode_trimmed(entry: entries.Trimmed, body_crc: int) -> list[Any]:
     sweeps = [[s.number, s.lane, s.swept, s.runs, s.held] for s in entry.sweeps]
-    return [entry.to_lsn, sweeps]
+    return [entry.to_lsn, sweeps, entry.due]
 
 
 def _decode_trimmed(values: list[Any], now: int) -> entries.Entry:
-    to_lsn, sweeps = values
+    to_lsn, sweeps, due = values
     return entries.Trimmed(
         to_lsn,
         [
             entries.LaneSweep(number, lane, swept, _pairs(runs), _pairs(held))
             for number, lane, swept, runs, held in sweeps
         ],
+        [tuple(row) for row in due],
     )
 
 

@@ -68,6 +68,7 @@ def open_machine(
         machine.marks.touch(queue.ledger.number, queue.ledger.next_position)
         if queue.resting_until:
             machine.wake_at(queue, queue.resting_until[0][0])
+    machine.expect_due(0)
     machine.expect_expiry(0)
     machine.propose(EpochStart(epoch))
     return machine, slot_store

@@ -14,7 +14,7 @@ from typing import Any
 import msgpack
 
 from broker.cluster.slot_log import Proposed
-from broker.core.bodies import ExpiryRow
+from broker.core.bodies import IndexRow
 from broker.core.machine import SlotMachine
 from broker.errors import UnreadableMessage
 from broker.model.entries import BatchPut, Entry, ExpirySwept, QueueDeleted, Trimmed
@@ -63,13 +63,19 @@ class SlotStore:
             _decode_bodies(lane, rows, batches)
         return batches
 
-    def expiring(self, after: ExpiryRow | None, count_max: int) -> list[ExpiryRow]:
+    def expiring(self, after: IndexRow | None, count_max: int) -> list[IndexRow]:
+        return self._index_rows(Family.EXPIRY, after, count_max)
+
+    def coming_due(self, after: IndexRow | None, count_max: int) -> list[IndexRow]:
+        return self._index_rows(Family.DUE, after, count_max)
+
+    def _index_rows(self, family: Family, after: IndexRow | None, count_max: int) -> list[IndexRow]:
         low, high = keys.instance_keys(self.instance)
         if after is not None:
-            low = keys.expiry_key(self.instance, *after[:4]) + b"\0"
-        rows = self._store.scan(Family.EXPIRY, low, high, count_max, 1 << 20)
+            low = keys.index_key(self.instance, *after[:4]) + b"\0"
+        rows = self._store.scan(family, low, high, count_max, 1 << 20)
         return [
-            ExpiryRow(*keys.decode_expiry_key(key), int.from_bytes(value, "big"))
+            IndexRow(*keys.decode_index_key(key), int.from_bytes(value, "big"))
             for key, value in rows
         ]
 
@@ -95,17 +101,18 @@ class SlotStore:
             value, body_crc = encode_body(body)
             key = keys.body_key(self.instance, entry.number, body.lane, body.first)
             ops.put(Family.BODY, key, value)
+            place = (entry.number, body.lane, body.first, body.count)
             if body.expires_at:
-                row = ExpiryRow(body.expires_at, entry.number, body.lane, body.first, body.count)
-                self._put_expiry(ops, row)
+                self._put_index_row(ops, Family.EXPIRY, IndexRow(body.expires_at, *place))
+            if body.due_at:
+                self._put_index_row(ops, Family.DUE, IndexRow(body.due_at, *place))
         row_value, self.chain = encode_log_row(epoch, proposed.now, entry, self.chain, body_crc)
         proposed.chain = self.chain
         ops.put(Family.LOG, keys.log_key(self.instance, proposed.lsn), row_value)
 
-    def _put_expiry(self, ops: WriteOps, row: ExpiryRow) -> None:
-        ops.put(
-            Family.EXPIRY, keys.expiry_key(self.instance, *row[:4]), row.length.to_bytes(4, "big")
-        )
+    def _put_index_row(self, ops: WriteOps, family: Family, row: IndexRow) -> None:
+        key = keys.index_key(self.instance, *row[:4])
+        ops.put(family, key, row.length.to_bytes(4, "big"))
 
     def write_effects(self, ops: WriteOps, machine: SlotMachine) -> None:
         """What applied entries do to the disk besides their own row."""
@@ -128,13 +135,16 @@ class SlotStore:
                     keys.body_key(self.instance, sweep.number, sweep.lane, end),
                 )
 
+        for row in effect.due:
+            _, number, lane, first, _ = row
+            ops.delete(Family.DUE, keys.index_key(self.instance, *row[:4]))
+            ops.delete(Family.BODY, keys.body_key(self.instance, number, lane, first))
+
     def _sweep_expiries(self, ops: WriteOps, effect: ExpirySwept) -> None:
         low, _ = keys.instance_keys(self.instance)
-        ops.delete_range(
-            Family.EXPIRY, low, keys.expiry_key(self.instance, *effect.row[:4]) + b"\0"
-        )
+        ops.delete_range(Family.EXPIRY, low, keys.index_key(self.instance, *effect.row[:4]) + b"\0")
         for later in effect.later:
-            self._put_expiry(ops, ExpiryRow(*later))
+            self._put_index_row(ops, Family.EXPIRY, IndexRow(*later))
 
     def _delete_queue(self, ops: WriteOps, effect: QueueDeleted) -> None:
         self._deleted.append(effect.number)

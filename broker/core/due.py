@@ -1,0 +1,60 @@
+"""Delay: messages that are put now and ready later, at their own place in the queue.
+
+A delayed batch lies in a lane of its own, so that the gaps which long delays leave are in nobody's
+way; the slot's due index has a row for it.  Being due is only a gate: no entry is written when it
+opens, and the row stays until the batch is erased, so that a restart finds it again.
+"""
+
+from __future__ import annotations
+
+from broker.core.bodies import IndexRow
+from broker.core.machine import SlotMachine
+from broker.core.portion import Portion
+from broker.core.queue import Queue
+from broker.model.stored_batch import Extent, StoredBatch
+
+_ROWS_PER_TURN = 1_000
+
+
+def come_due(machine: SlotMachine) -> None:
+    """Makes ready what is due, a bounded number of rows a turn."""
+    if machine.due_at is None or machine.due_at > machine.now:
+        return
+    rows = machine.bodies.coming_due(machine.due_seen, _ROWS_PER_TURN)
+    due = [row for row in rows if row.at <= machine.now]
+    for row in due:
+        machine.due_seen = row
+        _open(machine, row)
+    if len(due) < len(rows):
+        machine.due_at = rows[len(due)].at
+    elif len(rows) == _ROWS_PER_TURN:
+        machine.due_at = machine.now
+    else:
+        machine.due_at = None
+
+
+def expect_batch(machine: SlotMachine, queue: Queue, batch: StoredBatch) -> None:
+    """A delayed put is committed: from now on it waits for its instant."""
+    row = IndexRow(batch.due_at, queue.ledger.number, batch.lane, batch.first, batch.count)
+    queue.undue += batch.count
+    if machine.due_seen is not None and row <= machine.due_seen:
+        # Its instant passed while it was on its way to the disk.
+        _open(machine, row)
+    else:
+        machine.expect_due(batch.due_at)
+
+
+def _open(machine: SlotMachine, row: IndexRow) -> None:
+    machine.due_rows[row] = None
+    queue = machine.queues.get(row.number)
+    if queue is None or queue.deleted:
+        return
+    if row.first >= queue.ledger.next_position:
+        # Not committed yet; its commit opens it.
+        del machine.due_rows[row]
+        return
+    extent = Extent(row.lane, row.first, row.length)
+    for first, count in queue.fresh_ranges(row.first, row.length):
+        queue.undue -= count
+        queue.give_back(Portion(extent, first, count, 0), 0)
+    machine.wake(queue)

@@ -14,6 +14,7 @@ import msgpack
 
 from broker.cluster.slot_log import Proposed, SlotLog
 from broker.core.applying import fold
+from broker.core.due import come_due
 from broker.core.ledger import Ledger
 from broker.core.machine import SlotMachine
 from broker.errors import DataDamaged, FormatTooNew
@@ -69,6 +70,9 @@ def open_machine(
         if queue.resting_until:
             machine.wake_at(queue, queue.resting_until[0][0])
     machine.expect_due(0)
+    while machine.due_at is not None and machine.due_at <= machine.now:
+        # What was due before the restart may be named by who held it, before any turn.
+        come_due(machine)
     machine.expect_expiry(0)
     machine.propose(EpochStart(epoch))
     return machine, slot_store

@@ -229,7 +229,7 @@ class Judge:
         assert core.ledger.next_position == queue.next_position
         assert core.ledger.messages == len(messages)
         assert core.leases.messages == in_flight
-        assert core.resting.positions == delayed
+        assert core.resting.positions + core.undue == delayed
         assert core.ready == len(messages) - in_flight - delayed
         for message in messages:
             assert core.ledger.attempts_at(message.position) == message.attempts

@@ -48,6 +48,7 @@ class Message:
     expires_at: int
     attempts: int = 0
     not_before: int = 0
+    due_at: int = 0
     holding: Holding | None = None
     #: A proposed return names it.
     leaving: bool = False
@@ -170,11 +171,22 @@ class Model:
         if self.durable.get(queue.name) is queue:
             del self.durable[queue.name]
 
-    def put(self, queue: ModelQueue, bodies: list[bytes], priority: int, ttl_ms: int | None) -> Op:
+    def put(
+        self,
+        queue: ModelQueue,
+        bodies: list[bytes],
+        priority: int,
+        ttl_ms: int | None,
+        delay_ms: int = 0,
+    ) -> Op:
         first = queue.proposed_next
         queue.proposed_next += len(bodies)
-        expires_at = self.now + ttl_ms if ttl_ms else 0
-        added = [Message(first + n, priority, b, expires_at) for n, b in enumerate(bodies)]
+        due_at = self.now + delay_ms if delay_ms else 0
+        expires_at = (due_at or self.now) + ttl_ms if ttl_ms else 0
+        added = [
+            Message(first + n, priority, b, expires_at, not_before=due_at, due_at=due_at)
+            for n, b in enumerate(bodies)
+        ]
 
         def change() -> None:
             queue.messages.update({m.position: m for m in added})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from broker.core.queue import Queue
+from broker.limits import DELAYED_LANES
 from broker.model.stored_batch import StoredBatch
 from broker.storage import keys
 from broker.storage.records import decode_body
@@ -49,7 +50,7 @@ def require_sound(rig: NodeRig, queue: Queue) -> None:
 
 
 def _require_placed_once(queue: Queue, live: list[int], batches: dict[int, StoredBatch]) -> None:
-    """In flight, back, resting or ahead: exactly one of them."""
+    """In flight, back, resting, ahead or not due: exactly one of them."""
     places = _spread([(first, count) for first, count, _ in queue.leases.ranges])
     for book in [*queue.back.values(), queue.resting]:
         places += _spread([(first, count) for first, count, _ in book])
@@ -62,7 +63,9 @@ def _require_placed_once(queue: Queue, live: list[int], batches: dict[int, Store
             and position >= stream.loaded_to
             and queue.fresh_ranges(position, 1)
         ]
-    assert sorted(places) == live
+    undue = [p for p in live if batches[p].lane >= DELAYED_LANES and p not in places]
+    assert len(undue) == queue.undue
+    assert sorted(places + undue) == live
 
 
 def _spread(ranges: list[tuple[int, int]]) -> list[int]:

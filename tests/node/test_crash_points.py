@@ -46,6 +46,7 @@ def script(world: World) -> None:
     world.delete(one, "b.c")
     world.turn()
     world.put(two, "b.c", [9] * 3, 4, None)
+    world.put(two, "a", [9] * 3, 4, None, STEP_MS)
     world.sync()
     world.bye(three)
     world.quiet()

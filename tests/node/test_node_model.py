@@ -52,11 +52,24 @@ class NodeAndModel(RuleBasedStateMachine):
         if really:
             self.world.vanish(self.world.clients[client])
 
-    @rule(client=CLIENTS, queue=QUEUES, sizes=SIZES, priority=PRIORITIES, ttl=TTLS)
+    @rule(
+        client=CLIENTS,
+        queue=QUEUES,
+        sizes=SIZES,
+        priority=PRIORITIES,
+        ttl=TTLS,
+        delay=st.sampled_from([0, 0, STEP_MS, 5 * STEP_MS]),
+    )
     def put(
-        self, client: int, queue: str, sizes: list[int], priority: int, ttl: int | None
+        self,
+        client: int,
+        queue: str,
+        sizes: list[int],
+        priority: int,
+        ttl: int | None,
+        delay: int,
     ) -> None:
-        self.world.put(self.world.clients[client], queue, sizes, priority, ttl)
+        self.world.put(self.world.clients[client], queue, sizes, priority, ttl, delay)
 
     @rule(client=CLIENTS, queue=QUEUES, sizes=SIZES, times=st.integers(1, 5))
     def put_many(self, client: int, queue: str, sizes: list[int], times: int) -> None:

@@ -78,13 +78,19 @@ class World(Judge):
     # Putting
 
     def put(
-        self, client: Client, name: str, sizes: list[int], priority: int, ttl_ms: int | None
+        self,
+        client: Client,
+        name: str,
+        sizes: list[int],
+        priority: int,
+        ttl_ms: int | None,
+        delay_ms: int = 0,
     ) -> None:
         producer, seq = client.producers.get(name, (b"", 0))
         if not producer:
             producer = b"%d-%d" % (client.number, self.bodies_put)
         client.producers[name] = (producer, seq + 1)
-        self._put(client, name, sizes, priority, ttl_ms, producer, seq)
+        self._put(client, name, sizes, priority, ttl_ms, producer, seq, delay_ms)
 
     def put_again(self, client: Client, name: str, back: int) -> None:
         """A repeat of an earlier sequence; its content does not matter."""
@@ -101,6 +107,7 @@ class World(Judge):
         ttl_ms: int | None,
         producer: bytes,
         seq: int,
+        delay_ms: int = 0,
     ) -> None:
         bodies = []
         for size in sizes:
@@ -109,6 +116,8 @@ class World(Judge):
         fields: dict[str, Any] = {"producer": producer, "seq": seq, "priority": priority}
         if ttl_ms:
             fields["ttl_ms"] = ttl_ms
+        if delay_ms:
+            fields["delay_ms"] = delay_ms
         req = self.send(
             client, "put", msgpack.packb(bodies), queue=name, count=len(bodies), **fields
         )
@@ -123,7 +132,7 @@ class World(Judge):
             client.producers.pop(name, None)
         else:
             first = queue.proposed_next
-            op = self.model.put(queue, bodies, priority, ttl_ms)
+            op = self.model.put(queue, bodies, priority, ttl_ms, delay_ms)
             queue.puts[producer, seq] = op
             self._expect(req, op=op, first=first, count=len(bodies))
 
@@ -244,6 +253,8 @@ class World(Judge):
                     ok = message.holding.session is session
                 else:
                     waits = message.is_waiting and not message.touched and not queue.purging
+                    # Nobody can have been given what is not due yet.
+                    waits = waits and message.due_at <= self.rig.now
                     ok = is_old and waits
                 if ok and message is not None:
                     taken.add(position)

@@ -29,7 +29,11 @@ ENTRIES: list[entries.Entry] = [
     entries.Returned(3, [(Extent(5, 0, 10), 2, 3, 4)], 77),
     entries.Purged(3, 99, [(1, 2)], {0: (1, 0), 9: (2, 3)}),
     entries.ExpirySwept((5, 3, 5, 0, 1), [(9, 3, 5, 0, 1)]),
-    entries.Trimmed(8, [entries.LaneSweep(3, 5, 40, [(0, 10), (20, 40)], [(10, 20)])]),
+    entries.Trimmed(
+        8,
+        [entries.LaneSweep(3, 5, 40, [(0, 10), (20, 40)], [(10, 20)])],
+        [(9_000, 3, 21, 60, 4)],
+    ),
     entries.ProducersExpired([(b"p", 3)]),
 ]
 LANES = st.integers(0, 9)

@@ -87,6 +87,18 @@ STEPS = [
         (msgpack.packb({"ids": ["id-1"]}), WITH_HEADERS),
     ),
     Step(
+        "put_delayed",
+        "a message that is ready an hour after its put",
+        {"cmd": "put", "req": 61, "queue": "reminders", "count": 1, "delay_ms": 3_600_000},
+        (msgpack.packb([b"later"]),),
+    ),
+    Step(
+        "put_at_and_delayed",
+        "bad_field: delay_ms and at_ms exclude each other",
+        {"cmd": "put", "req": 62, "queue": "reminders", "count": 1, "delay_ms": 1, "at_ms": 1},
+        (msgpack.packb([b"later"]),),
+    ),
+    Step(
         "get_columns",
         "a delivery with columns has one run and three frames",
         {"cmd": "get", "req": 12, "queue": "orders", "max": 10},

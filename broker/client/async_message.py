@@ -81,7 +81,8 @@ class AsyncMessage(MessageView):
         if error is None:
             await self.ack()
         else:
-            await self.nack()
+            # A cancelled task is no failure of the message.
+            await self.nack(charge=isinstance(error, Exception))
 
 
 class AsyncMessageBatch(BatchView):

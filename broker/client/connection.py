@@ -48,7 +48,6 @@ class Connection:
         #: Why the last attempt failed, in words.
         self.trouble = ""
         self.session: bytes | None = None
-        self.limits: dict[str, Any] = {}
         self._exchange = exchange
         self._addresses = addresses
         self._address_index = 0
@@ -143,7 +142,6 @@ class Connection:
             return
         header = reply.header
         self.session = header["session"]
-        self.limits = header.get("limits", {})
         self._timeout_ms = header.get("timeout_ms", self._asked_timeout_ms)
         self._next_at = now + self._timeout_ms // 3
         self._failures = 0

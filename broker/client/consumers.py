@@ -257,10 +257,9 @@ class Consumers:
         }
 
     def _leases_lost(self, ledger: Ledger, messages: int) -> None:
-        """Nobody will settle these; prefetched ones among them count back when they are taken."""
         consumer = self._consumers.get(ledger.consumer) if ledger.consumer is not None else None
         if consumer is not None:
-            consumer.window.in_hand -= messages
+            consumer.window.lost(messages)
 
     def _put_back(self, consumer: Consumer, parts: Iterable[Part]) -> None:
         """Returns prefetched messages; those of an auto-ack consumer are gone already."""

@@ -93,6 +93,15 @@ class CreditWindow:
         self.in_hand -= messages
         self._settled += messages
 
+    def lost(self, messages: int) -> None:
+        """A reconnect gave them to somebody else: nobody settles them here, others may come.
+
+        Those of them that are still prefetched count back when they are taken.
+        """
+        self.in_hand -= messages
+        if self._remaining is not None:
+            self._remaining += messages
+
     def waits(self, now: int) -> None:
         """The application wants the next message and there is none."""
         if self.in_hand == 0:

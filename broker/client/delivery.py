@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from broker.client.codec import Reply, decode_batch, decode_columns
+from broker.client.codec import ELEMENT_OVERHEAD, Reply, decode_batch, decode_columns
 from broker.errors import NotAnEnvelope
 from broker.limits import PRIORITY_DEFAULT
 
@@ -97,10 +97,22 @@ class Run:
 Part = tuple[Run, int, int]
 
 
+def credit_bytes(reply: Reply, messages: int) -> int:
+    """How many bytes of credit the delivery has used up.
+
+    Told by the broker; else at least as many: it counts each stored batch with its own header
+    and columns.  To give back too little would make the credit dwindle for ever.
+    """
+    told: int | None = reply.header.get("bytes")
+    if told is not None:
+        return told
+    return len(reply.batch) + len(reply.columns) + messages * ELEMENT_OVERHEAD
+
+
 def read_runs(reply: Reply, ledger: Ledger) -> list[Run]:
     """The runs of a delivery; raises NotAnEnvelope when the frames contradict each other."""
     elements = decode_batch(reply.batch)
-    size = len(reply.batch)
+    size = credit_bytes(reply, len(elements))
     columns = decode_columns(reply.columns) if reply.columns else {}
     ids = columns.get("ids")
     runs: list[Run] = []

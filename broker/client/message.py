@@ -79,7 +79,8 @@ class Message(MessageView):
         if error is None:
             self.ack()
         else:
-            self.nack()
+            # Ctrl-C is no failure of the message.
+            self.nack(charge=isinstance(error, Exception))
 
 
 class MessageBatch(BatchView):

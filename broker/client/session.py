@@ -85,6 +85,7 @@ class Session:
 
     def require_confirmed(self) -> None:
         """For the end of a client: raises when anything is still on its way."""
+        self.puts.flush()
         left = len(self.unconfirmed)
         if left:
             trouble = self.connection.trouble or "no answer"

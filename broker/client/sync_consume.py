@@ -20,20 +20,21 @@ def iterate(
     """Messages until ``limit``, or until ``timeout`` seconds brought none."""
     parts: list[Part] = []
     run, index, stop = None, 0, 0
+    # Counts down to 0; without a limit it begins below.
+    left = -1 if limit is None else limit
     try:
-        while limit is None or limit > 0:
+        while left:
             share = max(consumer.window.size // 4, 1)
-            parts = calls.take(consumer, share if limit is None else min(share, limit), timeout)
+            parts = calls.take(consumer, share if left < 0 else min(share, left), timeout)
             if not parts:
                 return
             parts.reverse()
             while parts:
                 run, start, stop = parts.pop()
                 marks = run.marks
-                if limit is not None:
-                    limit -= stop - start
                 for index in range(start, stop):
                     if marks[index] != LOST:
+                        left -= 1
                         yield Message(calls, run, index)
     finally:
         # The loop stands at ``index``: what comes after it was never seen.

@@ -98,9 +98,12 @@ class SyncDriver:
             self._taken_in.notify_all()
         if self._receiving_since is not None:
             self._callers.wake()
-        next_at = self.session.next_at()
-        if self.session.troubles or (next_at is not None and next_at < self._sleeps_until):
+        if self.session.troubles:
             self._wake_background()
+        elif self._sleeps_until > self._standby_until:
+            next_at = self.session.next_at()
+            if next_at is not None and next_at < self._sleeps_until:
+                self._wake_background()
 
     def keep_receiving(self, is_streaming: bool) -> None:
         """A caller that sends batch after batch takes in the answers, too.  The lock is held."""
@@ -116,10 +119,9 @@ class SyncDriver:
         """Sends, receives and waits until ``is_ready``; False when the time ended before."""
         ends_at = None if timeout is None else time.monotonic() + timeout
         with self.lock:
-            while True:
+            if self.session.outgoing:
                 self.turn()
-                if is_ready():
-                    return True
+            while not is_ready():
                 if self.is_closed:
                     raise ClientClosed("the client is closed")
                 remaining = None if ends_at is None else ends_at - time.monotonic()
@@ -129,6 +131,7 @@ class SyncDriver:
                     self._wait_for_others(remaining)
                 else:
                     self._receive(remaining)
+            return True
 
     def close(self) -> None:
         with self.lock:
@@ -182,6 +185,7 @@ class SyncDriver:
             if self._waiting_for_others:
                 self._taken_in.notify_all()
         self._pump.look(readable)
+        self.turn()
 
     def _serve(self) -> None:
         """The background thread."""

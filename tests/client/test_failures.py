@@ -149,7 +149,7 @@ def test_consuming_goes_on_over_a_restart_and_nothing_is_lost(
     mq = connect()
     orders = mq.queue("orders")
     orders.put_many([b"%d" % number for number in range(1_000)]).wait(10)
-    bodies = []
+    bodies: list[bytes] = []
     for message in orders.consume(max=1_000):
         bodies.append(message.body)
         message.ack()
@@ -158,6 +158,24 @@ def test_consuming_goes_on_over_a_restart_and_nothing_is_lost(
     mq.flush(30)
     assert bodies == [b"%d" % number for number in range(1_000)]
     assert broker.queue("orders").bodies == []
+
+
+def test_a_limit_counts_what_was_seen_and_not_what_a_reconnect_took(
+    connect: Connect, broker: ScriptedBroker
+) -> None:
+    orders = connect().queue("orders")
+    orders.put_many([b"%d" % number for number in range(40)]).wait(10)
+    bodies: list[bytes] = []
+    for message in orders.consume(credit=20, max=20):
+        if not bodies:
+            # The rest of what is prefetched is somebody else's when the client is back.
+            broker.forget_sessions()
+            for position in range(1, 20):
+                del broker.queue("orders").messages[position]
+            wait_until(lambda: len(broker.commands("extend")) > 0, "the client is back")
+        bodies.append(message.body)
+        message.ack()
+    assert len(bodies) == 20
 
 
 def test_held_messages_can_be_settled_after_a_restart(

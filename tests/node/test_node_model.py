@@ -76,6 +76,15 @@ class NodeAndModel(RuleBasedStateMachine):
         for _ in range(times):
             self.world.put(self.world.clients[client], queue, sizes, 4, None)
 
+    @rule(client=CLIENTS, taker=CLIENTS, sizes=SIZES, most=st.integers(2, 30), lease=LEASES)
+    def hand_on(self, client: int, taker: int, sizes: list[int], most: int, lease: int) -> None:
+        """So that in most runs somebody holds something."""
+        self.world.put(self.world.clients[client], "a", sizes, 4, None)
+        self.world.sync()
+        self.world.sync()
+        self.world.get(self.world.clients[taker], "a", most, 0, lease)
+        self.world.turn()
+
     @rule(client=CLIENTS, queue=QUEUES, back=st.integers(0, 3))
     def put_again(self, client: int, queue: str, back: int) -> None:
         self.world.put_again(self.world.clients[client], queue, back)

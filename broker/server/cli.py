@@ -6,6 +6,7 @@ and the exit status of the error.  click is an extra, and imported by no other m
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
@@ -60,14 +61,18 @@ def serve_command(file: Path | None, **flags: object) -> None:
         serve(load_config(given, os.environ, file=file))
         status = 0
     except MsgQueueError as error:
-        print(f"msgqueue: {error.name}: {error.text}", file=sys.stderr)
         status = error.exit_status if isinstance(error, ProcessError) else 1
+        _tell(f"msgqueue: {error.name}: {error.text}")
     except Exception:
-        traceback.print_exc()
+        _tell(traceback.format_exc())
         raise
     finally:
         # What the interpreter would still do on its way out, flushing sockets and closing the
         # store, must not happen once the disk has failed, and may wait for ever.
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(status)
+
+
+def _tell(text: str) -> None:
+    """On standard error, which may itself be a file on the disk that is full."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)

@@ -11,6 +11,7 @@ two hops between threads, which a fast disk does not repay when nobody else has 
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import time
@@ -20,24 +21,30 @@ from queue import SimpleQueue
 from statistics import median
 from threading import Thread
 
-from broker.errors import DiskFailed, MsgQueueError
+from broker.errors import DiskFailed, DiskFull, MsgQueueError
 
 #: A sync that takes less is waited for by the loop itself when it has nothing else to do.  On
 #: a disk of 0.25 ms that saved a fifth of the time of puts one at a time; on one that is busy
 #: with others' work the loop would stand still with it.
 INLINE_SYNC_US_MAX = 1_000
 _PROBES = 15
+#: macOS has no call of its own for the data alone.
+_fdatasync = getattr(os, "fdatasync", os.fsync)
 
 
 def measure_sync_us(directory: Path) -> int:
-    """Median time of an fdatasync after a small append in ``directory``, in microseconds."""
-    with tempfile.TemporaryFile(dir=directory, buffering=0) as probe:
-        times = []
-        for _ in range(_PROBES):
-            probe.write(bytes(512))
-            started = time.perf_counter_ns()
-            os.fdatasync(probe.fileno())
-            times.append(time.perf_counter_ns() - started)
+    """Median time of a sync after a small append in ``directory``, in microseconds."""
+    times = []
+    try:
+        with tempfile.TemporaryFile(dir=directory, buffering=0) as probe:
+            for _ in range(_PROBES):
+                probe.write(bytes(512))
+                started = time.perf_counter_ns()
+                _fdatasync(probe.fileno())
+                times.append(time.perf_counter_ns() - started)
+    except OSError as error:
+        kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else DiskFailed
+        raise kind(f"{directory}: {error.strerror}") from None
     return int(median(times)) // 1_000
 
 

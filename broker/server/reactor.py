@@ -194,7 +194,7 @@ class Reactor:
     def _is_finished(self) -> bool:
         if self._drain_ends_at is None:
             return False
-        if self._node.is_drained:
+        if self._node.is_drained and not self._is_held:
             return True
         if self._now_ms() < self._drain_ends_at:
             return False

@@ -11,7 +11,7 @@ import msgpack
 import pytest
 
 from broker.limits import KIB
-from tests.support.broker_process import BrokerProcess
+from tests.support.broker_process import BrokerEnded, BrokerProcess
 from tests.support.fsync_shim import FailingDisk
 from tests.support.small_disk import can_mount, resize, small_disk
 from tests.support.wire import WireClient, WireClients, bodies_of
@@ -88,10 +88,9 @@ def test_a_write_without_space_ends_the_process_with_its_own_status(
 
 @pytest.fixture
 def full_disk_broker(tmp_path: Path) -> Iterator[BrokerProcess]:
-    """A broker on a disk of 48 MiB, of which it keeps nothing in reserve."""
-    directory = tmp_path / "disk"
-    broker = BrokerProcess(directory / "broker", ["--disk-reserve", "0"])
-    with small_disk(directory, "48m"), broker:
+    """A broker whose data has 48 MiB of disk, of which it keeps nothing in reserve."""
+    broker = BrokerProcess(tmp_path, ["--disk-reserve", "0"])
+    with small_disk(broker.data, "48m"), broker:
         yield broker
 
 
@@ -105,7 +104,11 @@ def test_a_full_disk_ends_the_process_and_after_making_room_everything_confirmed
     assert broker.wait() == 71
     assert last_line(broker).startswith("msgqueue: disk_full: ")
     assert "Traceback" not in broker.output
-    resize(broker.directory.parent, "512m")
+    with pytest.raises(BrokerEnded) as ended:
+        broker.restart()
+    assert ended.value.status == 71
+    assert "Traceback" not in ended.value.output
+    resize(broker.data, "512m")
     broker.restart()
     again = clients.open(broker.endpoint)
     found: list[bytes] = []

@@ -58,7 +58,11 @@ class BrokerProcess:
     def start(self, *, deadline_s: float = DEADLINE_S) -> Self:
         """Returns when the broker has said that it is ready; BrokerEnded when it ends instead."""
         self.launch()
-        wait_until(lambda: self._has_ended or self._is_ready, "ready", deadline_s=deadline_s)
+        try:
+            wait_until(lambda: self._has_ended or self._is_ready, "ready", deadline_s=deadline_s)
+        except AssertionError:
+            self.kill()
+            raise
         if not self._is_ready:
             raise BrokerEnded(self.wait(), self.output)
         found = _READY.search(self.stdout)

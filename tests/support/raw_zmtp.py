@@ -11,12 +11,14 @@ import struct
 from types import TracebackType
 from typing import Self
 
+from tests.support.waiting import DEADLINE_S
+
 _GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
 _MORE, _LONG, _COMMAND = 1, 2, 4
 
 
 class RawDealer:
-    def __init__(self, port: int, *, timeout_s: float = 30.0) -> None:
+    def __init__(self, port: int, *, timeout_s: float = DEADLINE_S) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
 
     def shake_hands(self, routing_id: bytes = b"") -> Self:

@@ -17,7 +17,7 @@ from broker.client.options import maybe_milliseconds
 from broker.client.outcome import all_done
 from broker.client.pump import now_ms
 from broker.client.put_batch import PutBatch
-from broker.client.puts import PutQueue
+from broker.client.put_queue import PutQueue
 from broker.client.requests import Request
 from broker.client.session import BYE_S, CLOSE_S, Session
 from broker.client.settles import Settle, extend_fields
@@ -178,6 +178,7 @@ class SyncCalls(SyncDriver):
                 parts = self.session.consumers.take(consumer, limit, now_ms())
                 if self.session.outgoing:
                     self.turn()
+                    self.keep_receiving(bool(parts))
             if parts:
                 return parts
             if not self.wait(lambda: consumer.has_news, timeout):

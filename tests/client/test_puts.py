@@ -221,6 +221,18 @@ def test_a_batch_that_may_have_been_taken_is_never_put_under_another_number() ->
     assert not fresh[0].done
 
 
+def test_a_queue_that_never_knew_the_producer_has_taken_nothing_of_it() -> None:
+    rig = Rig(batch_count=1)
+    rig.put(b"a", b"b")
+    first, _ = rig.sent("put")
+    rig.refuse(first, "queue_full")
+    again = rig.reconnect()
+    assert [(sent.elements, sent["seq"]) for sent in again] == [([b"b"], 1)]
+    rig.refuse(again[0], "producer_expired")
+    last = rig.only("put")
+    assert (last.elements, last["seq"]) == ([b"b"], 0)
+
+
 def test_a_sequence_behind_a_refused_first_one_waits_for_it() -> None:
     rig = Rig(batch_count=1)
     rig.put(b"a", b"b")

@@ -193,13 +193,15 @@ def test_a_client_made_before_a_fork_raises_in_the_child_by_name(broker: Scripte
                 queue.put(b"b")
             except ForkedClient:
                 mq.close()
+                with Client(broker.address) as own:
+                    own.queue("q").put(b"of the child").wait(10)
                 status = 0
             finally:
                 os._exit(status)
         _, status = os.waitpid(child, 0)
         assert os.waitstatus_to_exitcode(status) == 0
         queue.put(b"c").wait(10)
-        assert broker.queue("q").bodies == [b"a", b"c"]
+        assert broker.queue("q").bodies == [b"a", b"of the child", b"c"]
 
 
 def test_the_end_of_the_program_sends_what_was_put(broker: ScriptedBroker) -> None:

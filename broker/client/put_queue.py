@@ -1,0 +1,263 @@
+"""What one client puts to one queue: batches gathered, numbered, sent, and sent again.
+
+Owns the sequence and all that is unconfirmed.  It never waits.  Laws:
+
+- A queue's batches go out in the order of their puts, also after a reconnect or a refusal.
+- A batch keeps its sequence until the broker has answered it for good.
+- Nothing unconfirmed in the queue: a message goes at once.  Otherwise it gathers until the
+  batch is full, all before it is confirmed, or the linger ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from broker.client.put_batch import ELEMENTS_BYTES_MAX, WITH_IDS_MAX, PutBatch, PutSpec
+from broker.errors import ConnectionLost, MsgQueueError, ProducerExpired
+from broker.limits import UNCONFIRMED_BATCHES_MAX
+
+if TYPE_CHECKING:
+    from broker.client.codec import Reply
+    from broker.client.puts import Puts
+
+RETRY_MS_MIN = 50
+RETRY_MS_MAX = 2_000
+
+
+class PutQueue:
+    """What one client still has to put to one queue."""
+
+    def __init__(self, puts: Puts, name: str) -> None:
+        self.name = name
+        self.open: PutBatch | None = None
+        #: Sealed batches without a final answer, by sequence, in order.
+        self.unconfirmed: dict[int, PutBatch] = {}
+        #: Called once each when a batch has got its final answer: there may be room.
+        self.waiters: list[Callable[[], None]] = []
+        self._puts = puts
+        self._next_seq = 0
+        #: Those of the unconfirmed that wait to be sent (again), in order.
+        self._unsent: list[PutBatch] = []
+        self._in_flight = 0
+        #: True once a batch was confirmed: the queue then knows this producer.
+        self._is_known = False
+        #: After a refusal one batch at a time asks whether the broker takes puts again.
+        self._probing = False
+        self._retry_at: int | None = None
+        self._retry_ms = RETRY_MS_MIN
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.unconfirmed and self.open is None
+
+    @property
+    def has_room(self) -> bool:
+        # The broker remembers so many sequences: none may fall further behind the newest.
+        oldest = next(iter(self.unconfirmed), self._next_seq)
+        return (
+            self._next_seq - oldest < UNCONFIRMED_BATCHES_MAX
+            and self._puts.unconfirmed_bytes < self._puts.options.bytes_max
+        )
+
+    @property
+    def linger_ends_at(self) -> int | None:
+        return None if self.open is None else self.open.created_at + self._puts.options.linger_ms
+
+    def begin(self, spec: PutSpec, size: int, now: int) -> PutBatch:
+        """Opens a batch for a message of ``size``, after closing the one that is open."""
+        self.close()
+        full_at = 1
+        if self.unconfirmed and size <= ELEMENTS_BYTES_MAX:
+            full_at = self._puts.options.batch_count
+            if spec.with_ids:
+                full_at = min(full_at, WITH_IDS_MAX)
+        batch = self.open = PutBatch(self.name, spec, full_at, now)
+        self._puts.busy(self)
+        if full_at > 1:
+            self._puts.gather(self)
+        return batch
+
+    def close(self) -> None:
+        """Seals and sends the open batch.
+
+        It stays open until that is done: when Ctrl-C strikes midway, the next call goes on.
+        """
+        batch = self.open
+        if batch is not None:
+            if batch.elements or batch.is_sealed:
+                self.add(batch)
+            self.open = None
+
+    def add(self, batch: PutBatch) -> None:
+        """Takes a batch that is complete."""
+        batch.seal()
+        self._puts.busy(self)
+        if batch.seq < 0:
+            # No call comes between these, and so no Ctrl-C.
+            batch.seq = self._next_seq
+            self._next_seq += 1
+            self.unconfirmed[batch.seq] = batch
+            self._puts.unconfirmed_bytes += batch.body_bytes
+            self._unsent.append(batch)
+        self._send()
+
+    def resend(self) -> None:
+        self._unsent = list(self.unconfirmed.values())
+        self._in_flight = 0
+        self._probing = False
+        self._retry_at = None
+        self._puts.counters.batches_resent += sum(b.maybe_taken for b in self._unsent)
+        self._send()
+
+    def connection_lost(self) -> None:
+        waiting = {id(batch) for batch in self._unsent}
+        for batch in self.unconfirmed.values():
+            if id(batch) not in waiting:
+                batch.maybe_taken = True
+
+    def tick(self, now: int) -> None:
+        if self._retry_at is not None and now >= self._retry_at:
+            self._retry_at = None
+            self._send()
+        timeout_ms = self._puts.options.timeout_ms
+        if timeout_ms is None:
+            return
+        for batch in list(self.unconfirmed.values()):
+            if batch.created_at + timeout_ms > now:
+                break
+            self._give_up(batch)
+
+    def next_at(self) -> int | None:
+        timeout_ms = self._puts.options.timeout_ms
+        if timeout_ms is None or not self.unconfirmed:
+            return self._retry_at
+        oldest = next(iter(self.unconfirmed.values()))
+        ends_at = oldest.created_at + timeout_ms
+        return ends_at if self._retry_at is None else min(ends_at, self._retry_at)
+
+    def _send(self) -> None:
+        if not self._puts.exchange.ready or self._retry_at is not None:
+            return
+        while self._unsent and not (self._probing and self._in_flight):
+            batch = self._unsent.pop(0)
+            self._in_flight += 1
+            fields = {
+                "cmd": "put",
+                "queue": self.name,
+                "count": batch.count,
+                "producer": self._puts.producer,
+                "seq": batch.seq,
+            }
+            fields.update(batch.spec.fields)
+            self._puts.exchange.ask(fields, _Answer(self, batch, batch.seq), *batch.frames)
+
+    def answered(self, batch: PutBatch, seq: int, reply: Reply, now: int) -> None:
+        if self.unconfirmed.get(seq) is not batch:
+            return  # It was given up or numbered anew; its newer sending will be answered.
+        self._in_flight -= 1
+        error = reply.error()
+        if error is None:
+            self._confirmed(batch, reply)
+        elif error.name in self._puts.options.retried:
+            self._refused(batch, error, now)
+        elif isinstance(error, ProducerExpired):
+            self._forgotten(batch, error, now)
+        else:
+            self._finish(batch, error)
+        self._go_on()
+
+    def _confirmed(self, batch: PutBatch, reply: Reply) -> None:
+        counters = self._puts.counters
+        counters.puts_confirmed += batch.count
+        counters.batches_duplicate += bool(reply.header.get("duplicate", False))
+        self._retry_ms = RETRY_MS_MIN
+        if self._probing:
+            self._probing = False
+            self._retry_at = None
+        self._is_known = True
+        self._remove(batch)
+        batch.finish(reply.header)
+
+    def _refused(self, batch: PutBatch, error: MsgQueueError, now: int) -> None:
+        """Not now: ask again after a pause, with the first of those that wait."""
+        batch.refusal = error
+        self._requeue(batch)
+        if self._retry_at is None:
+            self._retry_at = now + self._retry_ms
+            self._retry_ms = min(self._retry_ms * 2, RETRY_MS_MAX)
+        self._probing = True
+
+    def _forgotten(self, batch: PutBatch, error: MsgQueueError, now: int) -> None:
+        """The queue does not know this producer: it was made anew, or refused the first batch.
+
+        None of what it refuses so was taken, so the rest is numbered from 0.  But what a queue
+        that did know it may have taken on a lost connection is not put under another number.
+        """
+        if self._unsent and self._unsent[0].seq < batch.seq:
+            self._refused(batch, error, now)
+            return
+        if batch.seq == 0:
+            self._finish(batch, error)
+            return
+        for doubtful in [b for b in self.unconfirmed.values() if b.maybe_taken]:
+            if self._is_known:
+                self._finish(doubtful, error)
+        self._is_known = False
+        rest = list(self.unconfirmed.values())
+        self.unconfirmed.clear()
+        for seq, waiting in enumerate(rest):
+            waiting.seq = seq
+            self.unconfirmed[seq] = waiting
+        self._next_seq = len(rest)
+        self._unsent = rest
+        self._in_flight = 0
+
+    def _give_up(self, batch: PutBatch) -> None:
+        cause = f": {batch.refusal.name}" if batch.refusal is not None else ""
+        sent = batch not in self._unsent
+        if sent:
+            self._in_flight -= 1
+        else:
+            self._unsent.remove(batch)
+        unsure = sent or batch.maybe_taken
+        text = "it may or may not have been taken" if unsure else "it was not taken"
+        refusal = None if unsure else batch.refusal
+        self._finish(batch, refusal or ConnectionLost(f"no confirm in time{cause}; {text}"))
+        self._send()
+
+    def _finish(self, batch: PutBatch, error: MsgQueueError) -> None:
+        self._remove(batch)
+        batch.finish(error=error)
+        self._puts.failed(batch)
+
+    def _remove(self, batch: PutBatch) -> None:
+        self.unconfirmed.pop(batch.seq, None)
+        self._puts.unconfirmed_bytes -= batch.body_bytes
+        batch.frames = ()
+        waiters, self.waiters = self.waiters, []
+        for tell in waiters:
+            tell()
+
+    def _requeue(self, batch: PutBatch) -> None:
+        self._unsent.append(batch)
+        self._unsent.sort(key=lambda waiting: waiting.seq)
+
+    def _go_on(self) -> None:
+        self._send()
+        if not self.unconfirmed:
+            self.close()
+
+
+class _Answer:
+    """The handler of one sending; its sequence tells it from an earlier one."""
+
+    __slots__ = ("batch", "queue", "seq")
+
+    def __init__(self, queue: PutQueue, batch: PutBatch, seq: int) -> None:
+        self.queue = queue
+        self.batch = batch
+        self.seq = seq
+
+    def __call__(self, reply: Reply, now: int) -> None:
+        self.queue.answered(self.batch, self.seq, reply, now)

@@ -22,7 +22,13 @@ from broker.core.applying import apply_committed
 from broker.core.handlers import HANDLERS
 from broker.core.session import Session
 from broker.core.turns import seal, serve, tick
-from broker.errors import ConsumerNotFound, MsgQueueError, NoSession, RoutingIdNotAllowed
+from broker.errors import (
+    ConsumerNotFound,
+    MsgQueueError,
+    NoSession,
+    ProcessError,
+    RoutingIdNotAllowed,
+)
 from broker.model import commands
 from broker.model.replies import Reply
 from broker.node.reception import Reception
@@ -103,6 +109,9 @@ class Node:
             if len(peer) != 5 or peer[0]:
                 raise RoutingIdNotAllowed("a routing id is the broker's to choose")
             self._handle(peer, command)
+        except ProcessError:
+            # A failed disk is no client's mistake: it ends the process.
+            raise
         except MsgQueueError as error:
             reception.refuse(peer, command, error)
 
@@ -234,6 +243,12 @@ class Node:
             header["v"] = VERSION
             sends.append((peer, [pack(header), *frames]))
         return sends
+
+    def excuse_silence(self, now_ms: int) -> None:
+        """This process was paused: nobody's silence until now counts against him."""
+        self._reception.now = max(self._reception.now, now_ms)
+        for session in self._reception.sessions:
+            session.heard_at = self._reception.now
 
     def unreachable(self, now_ms: int, peer: bytes, reason: str) -> None:
         """The peer is gone or takes no more: its session ends."""

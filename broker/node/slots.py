@@ -9,7 +9,7 @@ import msgpack
 from broker.core.machine import SlotMachine
 from broker.core.sweeping import maybe_trim
 from broker.core.turns import expire_producers
-from broker.errors import DataDamaged
+from broker.errors import ConfigError
 from broker.limits import CHECKPOINT_DIRTY, MINUTE
 from broker.node.settings import NodeSettings
 from broker.storage import keys
@@ -98,7 +98,7 @@ class Slots:
             meta = msgpack.unpackb(row)
             self.reign, self._next_instance = meta["reign"], meta["next_instance"]
             if meta["slots"] != self._settings.slots:
-                raise DataDamaged(
+                raise ConfigError(
                     f"the data directory has {meta['slots']} slots, not {self._settings.slots}"
                 )
         self.reign += 1

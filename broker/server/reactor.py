@@ -131,7 +131,10 @@ class Reactor:
             self._watch(now_ms)
 
     def _take_in(self, now_ms: int) -> None:
-        turns = 1 if now_ms - self._looked_at < PAUSE_MS else CATCH_UP_TURNS_MAX
+        turns = 1
+        if now_ms - self._looked_at >= PAUSE_MS:
+            turns = CATCH_UP_TURNS_MAX
+            self._node.excuse_silence(now_ms)
         receive = self._node.receive
         for _ in range(turns):
             self._clients.receive(now_ms, receive)

@@ -22,7 +22,7 @@ from zlib import crc32
 
 import msgpack
 
-from broker.errors import DataDamaged, UnreadableMessage
+from broker.errors import DataDamaged, FormatTooNew, UnreadableMessage
 from broker.model import entries
 from broker.model.stored_batch import Extent, StoredBatch
 
@@ -76,13 +76,18 @@ def decode_log_row(lsn: int, row: bytes, previous_chain: int) -> LogRow:
     if len(row) < _LOG_BYTES_MIN:
         raise DataDamaged(f"log row {lsn} has only {len(row)} bytes")
     version, kind, epoch, now = _LOG_HEAD.unpack_from(row)
-    if version != LOG_VERSION:
-        raise DataDamaged(f"log row {lsn} has version {version}, this program reads {LOG_VERSION}")
     chain = int(_CHAIN.unpack_from(row, _LOG_HEAD.size)[0])
     payload = row[_LOG_BYTES_MIN:]
     if crc32(payload, crc32(row[: _LOG_HEAD.size], previous_chain)) != chain:
         raise DataDamaged(f"log row {lsn} does not continue the log: its checksum differs")
-    return LogRow(epoch, now, chain, _DECODERS[Kind(kind)](msgpack.unpackb(payload), now))
+    if version != LOG_VERSION:
+        raise FormatTooNew(f"log row {lsn} has version {version}, this program reads {LOG_VERSION}")
+    try:
+        entry = _DECODERS[Kind(kind)](msgpack.unpackb(payload), now)
+    except Exception as error:
+        # The checksum holds, so another program wrote what this one cannot read.
+        raise FormatTooNew(f"log row {lsn} does not decode: {error!r}") from None
+    return LogRow(epoch, now, chain, entry)
 
 
 def encode_body(body: StoredBatch) -> tuple[bytes, int]:

@@ -16,7 +16,8 @@ import msgpack
 from broker.cluster.slot_log import Proposed
 from broker.core.bodies import IndexRow
 from broker.core.machine import SlotMachine
-from broker.errors import UnreadableMessage
+from broker.errors import DataDamaged, UnreadableMessage
+from broker.limits import BATCH_COUNT_MAX
 from broker.model.entries import BatchPut, Entry, ExpirySwept, QueueDeleted, Trimmed
 from broker.model.stored_batch import StoredBatch
 from broker.storage import keys
@@ -47,7 +48,17 @@ class SlotStore:
     ) -> list[StoredBatch]:
         if first >= end:
             return []
-        low = keys.body_key(self.instance, number, lane, 0)
+        try:
+            return self._read(number, lane, first, end, count_max, bytes_max)
+        except DataDamaged as error:
+            # A bad block harms the queues whose messages lie in it, and no other.
+            raise UnreadableMessage(error.text) from None
+
+    def _read(
+        self, number: int, lane: int, first: int, end: int, count_max: int, bytes_max: int
+    ) -> list[StoredBatch]:
+        # No batch that holds ``first`` can begin earlier, so nothing further back is looked at.
+        low = keys.body_key(self.instance, number, lane, max(first - BATCH_COUNT_MAX, 0))
         start = keys.body_key(self.instance, number, lane, first)
         before = self._store.last_before(Family.BODY, low, start)
         batches: list[StoredBatch] = []

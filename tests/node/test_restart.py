@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from broker.errors import DataDamaged
+from broker.errors import ConfigError, DiskFailed
 from broker.storage.store import Family
 from tests.node.soundness import require_sound
 from tests.support.node_rig import PEER, NodeRig
@@ -124,7 +124,7 @@ def test_what_was_settled_before_a_restart_is_erased_after_it() -> None:
 def test_slots_cannot_change_under_the_data(rig: NodeRig) -> None:
     rig.put("q", b"a")
     rig.store.sync()
-    with pytest.raises(DataDamaged):
+    with pytest.raises(ConfigError):
         NodeRig(store=rig.store, slots=3)
 
 
@@ -135,3 +135,9 @@ def test_a_purge_leaves_what_is_in_flight(rig: NodeRig) -> None:
     assert rig.settle("nack", got, charge=False)["count"] == 1
     assert rig.get("q").bodies() == [b"a"]
     require_sound(rig, rig.queue("q"))
+
+
+def test_an_error_of_the_disk_is_not_taken_for_a_clients_mistake(rig: NodeRig) -> None:
+    rig.store.fail_next_write(DiskFailed("the disk is gone"))
+    with pytest.raises(DiskFailed):
+        rig.put("a-name-in-a-slot-that-has-no-rows-yet", b"a")

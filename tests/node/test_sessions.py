@@ -144,3 +144,12 @@ def test_a_draining_node_still_settles_and_comes_to_rest(rig: NodeRig) -> None:
     rig.node.begin_drain(rig.now)
     assert rig.settle("nack", got, delay_ms=0)["count"] == 1
     assert rig.is_quiet
+
+
+def test_a_pause_of_the_broker_is_nobodys_silence(rig: NodeRig) -> None:
+    rig.hello(b"\0quik", timeout_ms=1_000)
+    rig.now += 60_000
+    rig.node.excuse_silence(rig.now)
+    assert rig.ask(b"\0quik", "ping").re == "pong"
+    rig.pass_time(1_001)
+    assert rig.ask(b"\0quik", "put", b"\x91\xa0", queue="q", count=1)["error"] == "no_session"

@@ -13,13 +13,12 @@ from collections.abc import Callable
 from broker.client import forks
 from broker.client.pump import Pump, now_ms
 from broker.client.session import Session
+from broker.client.waiters import Waiters
 from broker.errors import ClientClosed, ForkedClient, MsgQueueError
 
 log = logging.getLogger("msgqueue.client")
 
 OnError = Callable[[MsgQueueError], None]
-#: Whom to call when what is waited for may have come; each is called once.
-Waiters = list[Callable[[], None]]
 
 
 class AsyncDriver:
@@ -31,10 +30,11 @@ class AsyncDriver:
         self._pump = Pump(session)
         self._loop = asyncio.get_running_loop()
         self._fds: tuple[int, ...] = ()
+        self._links = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0
         #: All who wait, for the end of the client.
-        self._closing: Waiters = []
+        self._closing = Waiters()
         forks.watch(self)
 
     def disown(self, _lock: forks.Lock) -> None:
@@ -50,7 +50,7 @@ class AsyncDriver:
     def turn(self) -> None:
         """Does what is due, sends and receives, without waiting; sees to the next time."""
         self._pump.run()
-        if self._pump.fds != self._fds:
+        if self._pump.links != self._links:
             self._follow()
         self._set_timer()
         if self.session.troubles:
@@ -87,8 +87,7 @@ class AsyncDriver:
         self._follow()
         if self._timer is not None:
             self._timer.cancel()
-        for resolve in list(self._closing):
-            resolve()
+        self._closing.tell()
         forks.forget(self)
 
     async def _news(self, waiters: Waiters, remaining: float | None) -> None:
@@ -99,14 +98,13 @@ class AsyncDriver:
                 future.set_result(None)
 
         timer = None if remaining is None else self._loop.call_later(remaining, resolve)
-        waiters.append(resolve)
-        self._closing.append(resolve)
+        waiters.add(resolve)
+        self._closing.add(resolve)
         try:
             await future
         finally:
-            for told in (waiters, self._closing):
-                if resolve in told:
-                    told.remove(resolve)
+            waiters.discard(resolve)
+            self._closing.discard(resolve)
             if timer is not None:
                 timer.cancel()
 
@@ -115,6 +113,7 @@ class AsyncDriver:
         for fd in self._fds:
             self._loop.remove_reader(fd)
         self._fds = self._pump.fds
+        self._links = self._pump.links
         for fd in self._fds:
             self._loop.add_reader(fd, self._readable, fd)
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from broker.client.waiters import Waiters
 from broker.errors import MsgQueueError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Connection:
         self.number = 0
         self.state = State.WAITING
         #: Called once each when a session has begun.
-        self.waiters: list[Callable[[], None]] = []
+        self.waiters = Waiters()
         #: Why the last attempt failed, in words.
         self.trouble = ""
         self.session: bytes | None = None
@@ -147,6 +148,4 @@ class Connection:
         self._failures = 0
         self.state = State.OPEN
         self._exchange.ready = True
-        waiters, self.waiters = self.waiters, []
-        for tell in waiters:
-            tell()
+        self.waiters.tell()

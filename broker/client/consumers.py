@@ -9,11 +9,12 @@ Owns each consumer's prefetched messages.  It never decodes a body and never wai
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from broker.client.credit import CreditWindow
 from broker.client.delivery import TAKEN, Part, Run, read_runs
+from broker.client.waiters import Waiters
 from broker.errors import MsgQueueError, NotPrimary, QueueDeleted, ShuttingDown
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Consumer:
         self.error: MsgQueueError | None = None
         self.is_leaving = False
         #: Called once each when a delivery or an error has come.
-        self.waiters: list[Callable[[], None]] = []
+        self.waiters = Waiters()
 
     @property
     def has_news(self) -> bool:
@@ -71,14 +72,9 @@ class Consumer:
             fields["auto_ack"] = True
         return fields
 
-    def tell(self) -> None:
-        waiters, self.waiters = self.waiters, []
-        for waiter in waiters:
-            waiter()
-
     def fail(self, error: MsgQueueError) -> None:
         self.error = error
-        self.tell()
+        self.waiters.tell()
 
 
 class Consumers:
@@ -131,7 +127,7 @@ class Consumers:
         ledger.flush_at = max(consumer.window.size // 2, 1)
         if consumer.is_leaving:
             self._put_back(consumer, consumer.prefetched)
-        consumer.tell()
+        consumer.waiters.tell()
 
     def cancelled(self, reply: Reply) -> None:
         consumer = self._consumers.pop(reply.header["consumer"], None)

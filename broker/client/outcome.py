@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from broker.client.waiters import Waiters
 from broker.errors import MsgQueueError
 
 
@@ -32,7 +33,7 @@ class Outcome:
         self.result: Any = None
         self.error: MsgQueueError | None = None
         #: Called once each when it is done.
-        self.waiters: list[Callable[[], None]] = []
+        self.waiters = Waiters()
 
     def finish(self, result: Any = None, error: MsgQueueError | None = None) -> None:
         if self.done:
@@ -40,9 +41,7 @@ class Outcome:
         self.result = result
         self.error = error
         self.done = True
-        waiters, self.waiters = self.waiters, []
-        for tell in waiters:
-            tell()
+        self.waiters.tell()
 
     def value(self) -> Any:
         """The result of a finished outcome; raises its error."""

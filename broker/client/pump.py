@@ -24,6 +24,8 @@ class Pump:
     def __init__(self, session: Session) -> None:
         #: Grows whenever a reply came, or the connection changed.
         self.news = 0
+        #: Grows with every link, whose descriptors may have the numbers of the one before.
+        self.links = 0
         self._session = session
         self._link: Link | None = None
         self._number = 0
@@ -87,6 +89,7 @@ class Pump:
         """Gets the link that the session wants: a fresh one, or none."""
         connection = self._session.connection
         self.news += 1
+        self.links += 1
         if self._link is not None:
             self._link.close()
             self._link = None

@@ -10,10 +10,10 @@ Owns the sequence and all that is unconfirmed.  It never waits.  Laws:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from broker.client.put_batch import ELEMENTS_BYTES_MAX, WITH_IDS_MAX, PutBatch, PutSpec
+from broker.client.waiters import Waiters
 from broker.errors import ConnectionLost, MsgQueueError, ProducerExpired
 from broker.limits import UNCONFIRMED_BATCHES_MAX
 
@@ -34,7 +34,7 @@ class PutQueue:
         #: Sealed batches without a final answer, by sequence, in order.
         self.unconfirmed: dict[int, PutBatch] = {}
         #: Called once each when a batch has got its final answer: there may be room.
-        self.waiters: list[Callable[[], None]] = []
+        self.waiters = Waiters()
         self._puts = puts
         self._next_seq = 0
         #: Those of the unconfirmed that wait to be sent (again), in order.
@@ -235,9 +235,7 @@ class PutQueue:
         self.unconfirmed.pop(batch.seq, None)
         self._puts.unconfirmed_bytes -= batch.body_bytes
         batch.frames = ()
-        waiters, self.waiters = self.waiters, []
-        for tell in waiters:
-            tell()
+        self.waiters.tell()
 
     def _requeue(self, batch: PutBatch) -> None:
         self._unsent.append(batch)

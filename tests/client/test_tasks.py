@@ -131,3 +131,35 @@ def test_an_async_client_is_connected_before_it_is_used(broker: ScriptedBroker) 
         await mq.close()
 
     run(main())
+
+
+def test_tasks_that_wait_for_room_all_get_their_turn(broker: ScriptedBroker) -> None:
+    async def main() -> None:
+        async with AsyncClient(broker.address, batch=1, unconfirmed_bytes_max=50) as mq:
+            queue = await mq.queue("q")
+
+            async def put(number: int) -> None:
+                for _ in range(20):
+                    await queue.put(b"%d" % number)
+
+            await asyncio.gather(*[put(number) for number in range(20)])
+            await mq.flush(20)
+            assert len(broker.queue("q").bodies) == 400
+
+    run(main())
+
+
+def test_a_consumer_waits_again_after_news_that_brought_nothing(broker: ScriptedBroker) -> None:
+    async def main() -> None:
+        async with AsyncClient(broker.address) as mq:
+            queue = await mq.queue("q")
+            one, two = queue.consume(credit=1), queue.consume(credit=1)
+            first, second = asyncio.create_task(anext(one)), asyncio.create_task(anext(two))
+            await asyncio.to_thread(
+                wait_until, lambda: len(broker.commands("consume")) == 2, "both consume"
+            )
+            for body in (b"a", b"b"):
+                await (await queue.put(body)).wait(10)
+            assert {(await first).body, (await second).body} == {b"a", b"b"}
+
+    run(main())

@@ -22,8 +22,8 @@ from bench.traffic import Load, Sink, Supply
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SINGLES_PER_BATCH = 200
-_UNCONFIRMED_BATCHES = 64
-_CREDIT_BATCHES = 64
+_UNCONFIRMED_MESSAGES = 100_000
+_CREDIT_BATCHES = 100
 
 Dealer = zmq.Socket[bytes]
 
@@ -84,11 +84,12 @@ def _produce(dealer: Dealer, load: Load, supply: Supply) -> None:
     batches = supply.batches()
     if load.singly:
         batches = chunks(supply.singles(), _SINGLES_PER_BATCH)
+    window = max(2, _UNCONFIRMED_MESSAGES // load.batch)
     unconfirmed = 0
     for sequence, bodies in zip(count(), batches, strict=False):
         dealer.send_multipart([PUT, sequence.to_bytes(8), msgpack.packb(bodies)])
         unconfirmed += 1
-        if unconfirmed == _UNCONFIRMED_BATCHES:
+        if unconfirmed == window:
             dealer.recv()
             unconfirmed -= 1
     for _ in range(unconfirmed):

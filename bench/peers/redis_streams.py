@@ -4,28 +4,42 @@ redis-py's own pipelines reach about two thirds of this, so the figure is kind t
 deletes what it acknowledged (XDEL and trimming would only slow Redis down), so the work it does is
 less than a queue's. The confirm of a pipeline is its replies: with `appendfsync always` they leave
 after the fsync, with `everysec` before it.
+
+Redis reads 16 KiB of a connection and then syncs. With `always` the producer therefore has several
+connections, which share each sync among more messages at the price of their order; with `everysec`
+one is faster.
 """
 
 import importlib.util
 import socket
 from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from bench.bodies import chunks
-from bench.contender import QUEUE, Consume, Produce, PutOne, depth, missing_of
+from bench.contender import (
+    QUEUE,
+    UNCONFIRMED_MESSAGES,
+    Consume,
+    Produce,
+    PutOne,
+    missing_of,
+)
 from bench.machine import has_program, package_version, program_version
 from bench.processes import Server, free_port, launch, wait_until_listening
 from bench.traffic import Load, Sink, Supply
 
 _KEY = QUEUE.encode()
 _GROUP = b"workers"
-_BLOCK_MS = b"200"
+_BLOCK_MS = b"20"
+_READS_AHEAD = 3
 _RECEIVE_BYTES = 1 << 18
 _SINGLES_PER_PIPELINE = 1_000
+_CONNECTIONS_SYNCED = 4
 
 Command = tuple[bytes, ...]
 
@@ -83,12 +97,15 @@ class RedisStreams:
     @contextmanager
     def open_producer(self, port: int, load: Load) -> Iterator[Produce]:
         """Yield a producer that sends one pipeline a batch."""
-        with _connected(port) as wire:
-            yield lambda supply: _produce(wire, load, supply)
+        pipeline = _SINGLES_PER_PIPELINE if load.singly else load.batch
+        count = _CONNECTIONS_SYNCED if self.synced else 1
+        with ExitStack() as stack:
+            wires = [stack.enter_context(_connected(port)) for _ in range(count)]
+            yield lambda supply: _produce(wires, pipeline, supply)
 
     @contextmanager
     def open_consumer(self, port: int, load: Load) -> Iterator[Consume]:
-        """Yield a consumer that acknowledges a batch together with the next read."""
+        """Yield a consumer that reads ahead."""
         with _connected(port) as wire:
             yield lambda sink: _consume(wire, load, sink)
 
@@ -134,38 +151,43 @@ class _Wire:
         return self.receive(1)[0]
 
 
-def _produce(wire: _Wire, load: Load, supply: Supply) -> None:
-    batches = supply.batches()
-    if load.singly:
-        batches = chunks(supply.singles(), _SINGLES_PER_PIPELINE)
-    outstanding: deque[int] = deque()
-    for bodies in batches:
+def _produce(wires: Sequence[_Wire], pipeline: int, supply: Supply) -> None:
+    """Send pipelines over the connections in turn, with as many unanswered as are allowed."""
+    unanswered: deque[tuple[_Wire, int]] = deque()
+    pipelines_max = max(len(wires), UNCONFIRMED_MESSAGES // pipeline)
+    for bodies, wire in zip(chunks(supply.singles(), pipeline), cycle(wires), strict=False):
         wire.send([(b"XADD", _KEY, b"*", b"b", body) for body in bodies])
-        outstanding.append(len(bodies))
-        if len(outstanding) >= depth(load):
-            wire.receive(outstanding.popleft())
-    wire.receive(sum(outstanding))
+        unanswered.append((wire, len(bodies)))
+        if len(unanswered) >= pipelines_max:
+            oldest, count = unanswered.popleft()
+            oldest.receive(count)
+    for wire, count in unanswered:
+        wire.receive(count)
 
 
 def _consume(wire: _Wire, load: Load, sink: Sink) -> None:
-    count = str(_SINGLES_PER_PIPELINE if load.singly else load.batch).encode()
-    group = (b"XREADGROUP", b"GROUP", _GROUP, b"one", b"COUNT", count)
+    """Keep some reads under way; the acknowledges of a batch go out with the next read."""
+    count = _SINGLES_PER_PIPELINE if load.singly else load.batch
+    group = (b"XREADGROUP", b"GROUP", _GROUP, b"one", b"COUNT", str(count).encode())
     read = (*group, b"BLOCK", _BLOCK_MS, b"STREAMS", _KEY, b">")
-    acks: list[Command] = []
+    acks_before_read = deque([0] * _READS_AHEAD)
+    wire.send([read] * _READS_AHEAD)
     more = True
     while more:
-        wire.send([*acks, read])
-        streams = wire.receive(len(acks) + 1)[-1]
+        streams = wire.receive(acks_before_read.popleft() + 1)[-1]
         entries = streams[0][1] if streams else []
-        ids = [entry_id for entry_id, _ in entries]
-        if load.singly:
-            acks = [(b"XACK", _KEY, _GROUP, entry_id) for entry_id in ids]
-        else:
-            acks = [(b"XACK", _KEY, _GROUP, *ids)] if ids else []
+        acks = _acks([entry_id for entry_id, _ in entries], load)
         if entries:
             more = sink.take([fields[1] for _, fields in entries])
-    wire.send(acks)
-    wire.receive(len(acks))
+        wire.send([*acks, read])
+        acks_before_read.append(len(acks))
+    wire.receive(sum(acks_before_read) + len(acks_before_read))
+
+
+def _acks(ids: list[bytes], load: Load) -> list[Command]:
+    if load.singly:
+        return [(b"XACK", _KEY, _GROUP, entry_id) for entry_id in ids]
+    return [(b"XACK", _KEY, _GROUP, *ids)] if ids else []
 
 
 @contextmanager

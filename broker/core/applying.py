@@ -121,7 +121,7 @@ def _serve_returned(machine: SlotMachine, entry: entries.Returned, proposed: Pro
     for extent, first, count, attempts in entry.parts:
         queue.leaving -= count
         portion = Portion(extent, first, count, attempts)
-        portion.handed_out = True
+        portion.returned_by = b""
         queue.give_back(portion, entry.not_before)
     if entry.not_before:
         machine.wake_at(queue, entry.not_before)

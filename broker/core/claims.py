@@ -1,17 +1,20 @@
-"""Messages named by their positions after a restart took their leases away.
+"""Messages named by their positions after their leases were lost with an epoch or a connection.
 
-A new epoch begins with nothing in flight.  A consumer that still holds messages of the old one
-may settle or extend them, as long as they wait with the attempts that it was told and nobody
-was given them since.
+A new epoch begins with nothing in flight, and a connection that broke gives its messages back.  A
+consumer that still holds them may settle or extend them, as long as they wait with the attempts
+that it was told and nobody was given them since.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from broker import limits
 from broker.core.bodies import Bodies
 from broker.core.lane_stream import LaneStream
 from broker.core.portion import Portion
 from broker.core.queue import Queue, without
+from broker.core.session import Session
 from broker.errors import UnreadableMessage
 from broker.model.commands import Range
 
@@ -19,12 +22,23 @@ from broker.model.commands import Range
 ClaimedPart = tuple[int, int, Portion]
 
 
+def of_holder(session: Session, tag_epoch: int, epoch: int) -> Callable[[bytes | None], bool]:
+    """What a session may claim, by who had it last in this epoch: what the session had that it
+    resumes, and with a tag of an older epoch what nobody had."""
+
+    def may_claim(returned_by: bytes | None) -> bool:
+        if returned_by is None:
+            return tag_epoch < epoch
+        return bool(returned_by) and returned_by == session.resumes
+
+    return may_claim
+
+
 def claim(
-    queue: Queue, bodies: Bodies, asked: list[Range], *, even_handed_out: bool = False
+    queue: Queue, bodies: Bodies, asked: list[Range], may_claim: Callable[[bytes | None], bool]
 ) -> tuple[list[ClaimedPart], list[Range]]:
     """Takes waiting messages out of the ready set: (claimed parts, what cannot be claimed).
 
-    What this epoch handed out and got back is not an older epoch's to claim, but may expire.
     What cannot be read cannot be claimed: nobody knows any more what it weighs.
     """
     claimed: list[ClaimedPart] = []
@@ -33,8 +47,9 @@ def claim(
         return [], asked
     for first, count, attempts in asked:
         try:
-            back = _find_returned(queue, bodies, first, count, attempts, even_handed_out)
-            ahead = _find_ahead(queue, bodies, first, count) if attempts == 0 else []
+            back = _find_returned(queue, bodies, (first, count, attempts), may_claim)
+            is_ahead = attempts == 0 and may_claim(None)
+            ahead = _find_ahead(queue, bodies, first, count) if is_ahead else []
         except UnreadableMessage:
             lost.append((first, count, attempts))
             continue
@@ -53,15 +68,14 @@ def claim(
 
 
 def _find_returned(
-    queue: Queue, bodies: Bodies, first: int, count: int, attempts: int, even_handed_out: bool
+    queue: Queue, bodies: Bodies, asked: Range, may_claim: Callable[[bytes | None], bool]
 ) -> list[ClaimedPart]:
     """What came back and is ready or rests."""
+    first, count, attempts = asked
     parts: list[ClaimedPart] = []
     for book in [*queue.back.values(), queue.resting]:
         for low, size, portion in book.overlapping(first, count):
-            if portion.attempts != attempts:
-                continue
-            if even_handed_out or not portion.handed_out:
+            if portion.attempts == attempts and may_claim(portion.returned_by):
                 parts += _read_parts(queue, bodies, portion.extent.lane, (low, size), attempts)
     return parts
 

@@ -46,7 +46,7 @@ def _expire_row(machine: SlotMachine, row: IndexRow) -> IndexRow | None:
     if queue is None or queue.deleted:
         return None
     waiting = _waiting_ranges(queue, row)
-    parts, elsewhere = claim(queue, machine.bodies, waiting, even_handed_out=True)
+    parts, elsewhere = claim(queue, machine.bodies, waiting, lambda _: True)
     if parts:
         queue.counters.expired += settle(machine, queue, parts, SettleReason.EXPIRED)
     if elsewhere:

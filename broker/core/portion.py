@@ -26,7 +26,7 @@ class Portion:
         "expires_at",
         "extent",
         "first",
-        "handed_out",
+        "returned_by",
         "size",
     )
 
@@ -47,8 +47,9 @@ class Portion:
         self.size = size
         self.expires_at = expires_at
         self.batches = batches or []
-        #: True when it came back in this epoch: what an older epoch's holder says of it is late.
-        self.handed_out = False
+        #: Whose it was before it came back in this epoch: a session's id where the session ended,
+        #: b"" where it was nacked or its lease ended; None where it was never handed out.
+        self.returned_by: bytes | None = None
 
     @classmethod
     def of_batch(cls, batch: StoredBatch, first: int, count: int, attempts: int) -> Portion:
@@ -74,7 +75,7 @@ class Portion:
     def part(self, first: int, count: int, attempts: int) -> Portion:
         size = self.bytes_between(first, count)
         part = Portion(self.extent, first, count, attempts, size, self.expires_at, self.batches)
-        part.handed_out = self.handed_out
+        part.returned_by = self.returned_by
         return part
 
     def try_join(self, batch: StoredBatch, first: int, count: int) -> bool:

@@ -49,6 +49,8 @@ class Delivery:
         self.portions = _portions(picked)
         self.size = sum(portion.size for portion in self.portions)
         self.reply = _reply(taker, picked, queue)
+        # What it takes off the credit; only the broker knows the shares of cut batches.
+        self.reply.header["bytes"] = self.size
 
     @property
     def count(self) -> int:

@@ -22,6 +22,7 @@ class Session:
         "id",
         "peer",
         "queues",
+        "resumes",
         "timeout_ms",
     )
 
@@ -40,6 +41,8 @@ class Session:
         self.gets = 0
         #: The places of all queues that it took from; a dict for its order.
         self.queues: dict[Place, None] = {}
+        #: The id of the client's former session, whose messages it may take again.
+        self.resumes = b""
 
 
 class Taker:

@@ -5,7 +5,7 @@ The valid part of a settle is carried out; the rest is told as ``lease_lost``.
 
 from __future__ import annotations
 
-from broker.core.claims import ClaimedPart, claim
+from broker.core.claims import ClaimedPart, claim, of_holder
 from broker.core.lease_book import Lease
 from broker.core.machine import SlotMachine
 from broker.core.queue import Queue
@@ -50,7 +50,7 @@ def handle_nack(machine: SlotMachine, session: Session, command: Nack) -> None:
 
 
 def handle_extend(machine: SlotMachine, session: Session, command: Extend) -> None:
-    """Lengthens leases from now; takes again what a restart has made nobody's."""
+    """Lengthens leases from now; takes again what a restart or a reconnect made nobody's."""
     tag = decode_tag(command.tag)
     queue = _tagged_queue(machine, tag, command.queue)
     held: list[Range] = []
@@ -60,8 +60,9 @@ def handle_extend(machine: SlotMachine, session: Session, command: Extend) -> No
         lease_ms = command.lease_ms or queue.ledger.settings.lease_ms
         taken, lost = queue.leases.take(session, command.ranges)
         longer = [(part, lease.portion, lease.consumer, lease.order) for *part, lease in taken]
-        if lost and tag.epoch < machine.log.epoch:
-            claimed, lost = claim(queue, machine.bodies, lost)
+        if lost:
+            may_claim = of_holder(session, tag.epoch, machine.log.epoch)
+            claimed, lost = claim(queue, machine.bodies, lost, may_claim)
             queue.order += 1
             longer += [(part, portion, None, queue.order) for *part, portion in claimed]
         ends_at = machine.now + lease_ms
@@ -87,8 +88,9 @@ def _take(
         return None, [], command.ranges
     taken, lost = queue.leases.take(session, command.ranges)
     parts = [(first, count, lease.portion) for first, count, lease in taken]
-    if lost and tag.epoch < machine.log.epoch:
-        claimed, lost = claim(queue, machine.bodies, lost)
+    if lost:
+        may_claim = of_holder(session, tag.epoch, machine.log.epoch)
+        claimed, lost = claim(queue, machine.bodies, lost, may_claim)
         parts += claimed
     return queue, parts, lost
 
@@ -179,6 +181,7 @@ def return_parts(
     parts: list[ClaimedPart],
     charge: bool,
     delay_ms: int | None,
+    returned_by: bytes = b"",
 ) -> None:
     """Gives messages back to their original place.
 
@@ -194,7 +197,7 @@ def return_parts(
     if not charge and not delay_ms:
         for first, count, portion in parts:
             part = portion.part(first, count, portion.attempts)
-            part.handed_out = True
+            part.returned_by = returned_by
             queue.give_back(part, 0)
         return
     rests: dict[int, list[tuple[Extent, int, int, int]]] = {}
@@ -242,6 +245,6 @@ def return_of_session(machine: SlotMachine, queue: Queue, session: Session, char
         if charged < count:
             prefetched.append((first + charged, count - charged, lease.portion))
     if prefetched:
-        return_parts(machine, queue, prefetched, charge=False, delay_ms=None)
+        return_parts(machine, queue, prefetched, False, None, returned_by=session.id)
     if in_hand:
         return_parts(machine, queue, in_hand, charge=True, delay_ms=0)

@@ -103,15 +103,17 @@ def _tell_unreadable(
 
 
 def _deliver(machine: SlotMachine, queue: Queue, taker: Taker, picked: list[Picked]) -> int:
-    """Gives what was picked to the taker, less what has expired; gives its bytes."""
+    """Gives what was picked to the taker, less what has expired; gives the bytes of both."""
+    size = 0
     expired = [item for item in picked if 0 < item.batch.expires_at <= machine.now]
     if expired:
         picked = [item for item in picked if not 0 < item.batch.expires_at <= machine.now]
         _settle_picked(machine, queue, expired, SettleReason.EXPIRED)
         queue.counters.expired += sum(item.count for item in expired)
+        size = sum(item.batch.bytes_between(item.first, item.count) for item in expired)
     if not picked:
         stand_in_line(queue, taker)
-        return 0
+        return size
     delivery = Delivery(taker, picked, queue)
     spend_credit(delivery)
     if taker.auto_ack:
@@ -128,7 +130,7 @@ def _deliver(machine: SlotMachine, queue: Queue, taker: Taker, picked: list[Pick
         end_getter(queue, taker)
     else:
         stand_in_line(queue, taker)
-    return delivery.size
+    return size + delivery.size
 
 
 def _settle_picked(

@@ -91,6 +91,7 @@ class Reception:
             if former is not None and not former.closed:
                 self._close(former, "resumed by a new session", told=former.peer != peer)
         session = Session(self._draw(16), peer, command.client, command.timeout_ms, self.now)
+        session.resumes = command.resume or b""
         self.sessions.add(session)
         self.count("sessions_opened")
         header = {

@@ -23,6 +23,7 @@ from zlib import crc32
 import msgpack
 
 from broker.errors import DataDamaged, FormatTooNew, UnreadableMessage
+from broker.limits import BATCH_COUNT_MAX
 from broker.model import entries
 from broker.model.stored_batch import Extent, StoredBatch
 
@@ -98,6 +99,13 @@ def encode_body(body: StoredBatch) -> tuple[bytes, int]:
     place = _BODY_PLACE.pack(body.lane, body.first)
     crc = crc32(body.batch, crc32(rest, crc32(facts, crc32(place))))
     return b"".join((facts, _CRC.pack(crc), rest, body.batch)), crc
+
+
+def stored_count(value: bytes) -> int:
+    """How many messages a body says that it holds, unchecked; all that can be where it is short."""
+    if len(value) < _BODY_BYTES_MIN:
+        return BATCH_COUNT_MAX
+    return int(_BODY_FACTS.unpack_from(value)[1])
 
 
 def decode_body(lane: int, first: int, value: bytes) -> StoredBatch:

@@ -21,7 +21,7 @@ from broker.limits import BATCH_COUNT_MAX
 from broker.model.entries import BatchPut, Entry, ExpirySwept, QueueDeleted, Trimmed
 from broker.model.stored_batch import StoredBatch
 from broker.storage import keys
-from broker.storage.records import decode_body, encode_body, encode_log_row
+from broker.storage.records import decode_body, encode_body, encode_log_row, stored_count
 from broker.storage.store import Family, Store, WriteOps
 
 META_VERSION = 1
@@ -63,8 +63,10 @@ class SlotStore:
         before = self._store.last_before(Family.BODY, low, start)
         batches: list[StoredBatch] = []
         if before is not None:
-            batch = decode_body(lane, keys.first_of_body(before[0]), before[1])
-            if batch.end > first:
+            # A bad batch that ends before ``first`` is nobody's matter here.
+            before_first = keys.first_of_body(before[0])
+            if before_first + stored_count(before[1]) > first:
+                batch = decode_body(lane, before_first, before[1])
                 batches.append(batch)
                 bytes_max -= len(before[1])
                 start = keys.body_key(self.instance, number, lane, batch.end)

@@ -95,3 +95,26 @@ def test_what_was_extended_is_never_delivered_beside(rig: NodeRig, old: Sent) ->
     assert rig.get("q").positions() == [0, 1, 2, 5, 6, 7, 8, 9]
     rig.pass_time(5_060)
     assert [(m.position, m.attempts) for m in rig.get("q").messages()] == [(3, 1), (4, 1)]
+
+
+def test_a_session_takes_again_what_the_one_that_it_resumes_held(rig: NodeRig) -> None:
+    session = rig.hello()["session"]
+    rig.put("q", b"a", b"b", b"c")
+    got = rig.get("q", 2)
+    rig.hello(b"\0new0", resume=session)
+    held = rig.settle("extend", got, b"\0new0", ranges=[[0, 1]])
+    assert held["held"] == [[0, 1, 0]]
+    assert rig.settle("ack", got, b"\0new0")["count"] == 2
+    assert rig.get("q", peer=b"\0new0").bodies() == [b"c"]
+
+
+def test_what_another_was_given_meanwhile_is_not_taken_again(rig: NodeRig) -> None:
+    session = rig.hello()["session"]
+    rig.put("q", b"a")
+    got = rig.get("q")
+    rig.hello(b"\0othr")
+    rig.hello(b"\0new0", resume=session)
+    other = rig.get("q", peer=b"\0othr")
+    assert rig.settle("ack", got, b"\0new0")["error"] == "lease_lost"
+    rig.settle("nack", other, b"\0othr", delay_ms=0, charge=False)
+    assert rig.settle("ack", got, b"\0new0")["error"] == "lease_lost"

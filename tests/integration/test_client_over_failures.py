@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-import pytest
-
 from patterns import Client
 from tests.integration.conftest import Connect, ready
 from tests.integration.wire_cutter import WireCutter
@@ -155,7 +153,6 @@ def test_consuming_over_a_cut_line_sees_every_message(
         mq.close()
 
 
-@pytest.mark.xfail(reason="the broker takes again only what a restart gave back")
 def test_a_held_message_is_acked_after_the_line_was_cut(
     connect: Connect, broker: BrokerProcess
 ) -> None:

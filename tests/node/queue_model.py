@@ -16,6 +16,8 @@ class Session:
     peer: bytes
     timeout_ms: int
     heard_at: int
+    #: The session that it resumes, as it was named.
+    resumes: bytes = b""
     #: consumer number -> consumer
     consumers: dict[int, Consumer] = field(default_factory=dict)
 
@@ -56,6 +58,8 @@ class Message:
     removed: bool = False
     #: It was handed out or settled since the last restart.
     touched: bool = False
+    #: The ended session that had it last, where it came back free of charge.
+    returned_by: Session | None = None
 
     def is_expired(self, now: int) -> bool:
         return 0 < self.expires_at <= now
@@ -144,6 +148,7 @@ class Model:
             for message in queue.messages.values():
                 message.holding = None
                 message.leaving = message.removed = message.touched = False
+                message.returned_by = None
 
     # Queues
 
@@ -222,6 +227,7 @@ class Model:
             ends_at = self.now + lease_ms
             message.holding = Holding(session, consumer, ends_at, self.order)
             message.touched = True
+            message.returned_by = None
 
     def settle(self, queue: ModelQueue, messages: list[Message]) -> Op:
         for message in messages:
@@ -240,6 +246,7 @@ class Model:
         for message in messages:
             message.holding = None
             message.touched = True
+            message.returned_by = None
             if not message.is_expired(self.now) and (charge or delay_ms):
                 ops.append(self._return(message, charge, delay_ms))
         return ops
@@ -281,3 +288,4 @@ class Model:
                 charged = charge and left[number] > 0
                 left[number] -= charged
                 self.give_back([message], charge=charged, delay_ms=0)
+                message.returned_by = None if charged else session

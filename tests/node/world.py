@@ -35,7 +35,7 @@ class World(Judge):
         req = self.rig.command(
             client.peer, "hello", client="world", timeout_ms=timeout_ms, **fields
         )
-        session = Session(b"", client.peer, timeout_ms, self.rig.now)
+        session = Session(b"", client.peer, timeout_ms, self.rig.now, fields.get("resume", b""))
         model.sessions[client.peer] = session
         self.by_peer[client.peer] = client
 
@@ -252,10 +252,12 @@ class World(Judge):
                 elif message.holding is not None:
                     ok = message.holding.session is session
                 else:
-                    waits = message.is_waiting and not message.touched and not queue.purging
+                    waits = message.is_waiting and not queue.purging
+                    former = message.returned_by
+                    is_own = former is not None and former.id == session.resumes != b""
                     # Nobody can have been given what is not due yet.
                     waits = waits and message.due_at <= self.rig.now
-                    ok = is_old and waits
+                    ok = waits and (is_own or (is_old and not message.touched))
                 if ok and message is not None:
                     taken.add(position)
                     valid.append(message)

@@ -28,12 +28,8 @@ $(VENV)/.installed-run: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/.installed-run
-
-$(VENV)/.installed-bench: pyproject.toml | $(VENV)/.installed-dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
-	@touch $@
 
 run: $(VENV)/.installed-run
 	$(BIN)/python -m broker $(ARGS)
@@ -52,10 +48,10 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.installed-bench
+bench: $(VENV)/.installed-dev
 	$(BIN)/python -m bench $(ARGS)
 
-bench-backlog: $(VENV)/.installed-bench
+bench-backlog: $(VENV)/.installed-dev
 	$(BIN)/python -m bench backlog $(ARGS)
 
 chaos: $(VENV)/.installed-dev

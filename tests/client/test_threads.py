@@ -48,18 +48,29 @@ def is_longer(noted: list[int], count: int) -> bool:
 
 @contextmanager
 def interrupt_after(condition: Callable[[], bool]) -> Iterator[None]:
-    """Ctrl-C once ``condition`` holds; the block must be left by KeyboardInterrupt."""
+    """Ctrl-C once ``condition`` holds; the block must be left by KeyboardInterrupt.
+
+    It is struck again until the block is left: an exception that a finalizer happens to catch is
+    dropped by Python itself.
+    """
+    left = threading.Event()
 
     def strike() -> None:
         wait_until(condition, "the moment for Ctrl-C")
         main = threading.main_thread().ident
         assert main is not None
-        signal.pthread_kill(main, signal.SIGINT)
+        while not left.is_set():
+            signal.pthread_kill(main, signal.SIGINT)
+            left.wait(1)
 
     thread = threading.Thread(target=strike)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         yield
+    try:
+        left.set()
+    except KeyboardInterrupt:
+        left.set()
     thread.join()
 
 

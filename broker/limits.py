@@ -79,8 +79,10 @@ CHECKPOINT_DIRTY = 30 * SECOND
 CHUNK = 4_096
 
 # Memory
-#: Newest batches of a queue kept in memory while somebody takes from it.
-WINDOW_BYTES = 8 * MIB
+#: Newest batches kept in memory for queues that somebody takes from, shared by a slot's queues;
+#: a queue with many neighbours keeps at least the second.
+WINDOW_BYTES = 16 * MIB
+WINDOW_BYTES_MIN = 128 * KIB
 #: One read of a queue's backlog.
 WINDOW_RECORDS = 10_000
 READ_BYTES = 1 * MIB

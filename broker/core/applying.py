@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from broker import limits
 from broker.cluster.slot_log import Proposed
 from broker.core.due import expect_batch
 from broker.core.ledger import Ledger
@@ -101,7 +102,8 @@ def _serve_put(machine: SlotMachine, entry: entries.BatchPut, proposed: Proposed
     if body.due_at:
         expect_batch(machine, queue, body)
     else:
-        queue.committed(body)
+        share = limits.WINDOW_BYTES // len(machine.queues)
+        queue.committed(body, max(share, limits.WINDOW_BYTES_MIN))
     if body.expires_at:
         machine.expect_expiry(body.expires_at)
     if queue.hungry:

@@ -210,10 +210,10 @@ class Queue:
             self.streams = dict(sorted(self.streams.items()))
         return stream
 
-    def committed(self, batch: StoredBatch) -> None:
+    def committed(self, batch: StoredBatch, window_bytes_max: int) -> None:
         """A put was applied: hand its bytes on from memory where the window reaches the tail."""
         stream = self.stream_of(batch.lane)
-        has_room = stream.window_bytes < limits.WINDOW_BYTES
+        has_room = stream.window_bytes < window_bytes_max
         if stream.complete and has_room and self.has_takers:
             stream.append(batch, batch.first, batch.count)
         else:

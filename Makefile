@@ -58,6 +58,7 @@ chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.chaos kill9 --rounds $(ROUNDS) $(ARGS)
 
 soak: $(VENV)/.installed-dev
+	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/node/test_node_model.py
 	$(BIN)/python -m tests.chaos kill9 --minutes $(MINUTES) $(ARGS)
 
 clean:

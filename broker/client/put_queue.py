@@ -33,6 +33,8 @@ class PutQueue:
         self.open: PutBatch | None = None
         #: Sealed batches without a final answer, by sequence, in order.
         self.unconfirmed: dict[int, PutBatch] = {}
+        #: The lowest sequence that is unconfirmed; the next one where none is.
+        self._oldest_seq = 0
         #: Called once each when a batch has got its final answer: there may be room.
         self.waiters = Waiters()
         self._puts = puts
@@ -54,9 +56,9 @@ class PutQueue:
     @property
     def has_room(self) -> bool:
         # The broker remembers so many sequences: none may fall further behind the newest.
-        oldest = next(iter(self.unconfirmed), self._next_seq)
+        # Asked without the lock, so it looks at numbers and never into the dictionary.
         return (
-            self._next_seq - oldest < UNCONFIRMED_BATCHES_MAX
+            self._next_seq - self._oldest_seq < UNCONFIRMED_BATCHES_MAX
             and self._puts.unconfirmed_bytes < self._puts.options.bytes_max
         )
 
@@ -210,6 +212,7 @@ class PutQueue:
             waiting.seq = seq
             self.unconfirmed[seq] = waiting
         self._next_seq = len(rest)
+        self._oldest_seq = 0
         self._unsent = rest
         self._in_flight = 0
 
@@ -233,6 +236,7 @@ class PutQueue:
 
     def _remove(self, batch: PutBatch) -> None:
         self.unconfirmed.pop(batch.seq, None)
+        self._oldest_seq = next(iter(self.unconfirmed), self._next_seq)
         self._puts.unconfirmed_bytes -= batch.body_bytes
         batch.frames = ()
         self.waiters.tell()

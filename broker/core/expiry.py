@@ -48,7 +48,7 @@ def _expire_row(machine: SlotMachine, row: IndexRow) -> IndexRow | None:
     waiting = _waiting_ranges(queue, row)
     parts, elsewhere = claim(queue, machine.bodies, waiting, lambda _: True)
     if parts:
-        queue.counters.expired += settle(machine, queue, parts, SettleReason.EXPIRED)
+        settle(machine, queue, parts, SettleReason.EXPIRED)
     if elsewhere:
         return row._replace(at=machine.now + limits.LEASE_DEFAULT)
     return None

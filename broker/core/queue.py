@@ -20,7 +20,7 @@ from broker.core.ledger import Ledger
 from broker.core.portion import Portion
 from broker.core.range_map import RangeMap
 from broker.core.session import Consumer, Getter, Taker
-from broker.model.entries import BatchPut
+from broker.model.entries import BatchPut, SettleReason
 from broker.model.stored_batch import Extent, StoredBatch
 
 
@@ -49,6 +49,14 @@ class QueueCounters:
         self.rejected = 0
         self.expired = 0
         self.lease_ended = 0
+
+    def note_removed(self, reason: SettleReason, messages: int) -> None:
+        if reason is SettleReason.REJECTED:
+            self.rejected += messages
+        elif reason is SettleReason.EXPIRED:
+            self.expired += messages
+        else:
+            self.acked += messages
 
     def as_map(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -131,14 +139,17 @@ class Queue:
     def begin_epoch(self) -> None:
         """Builds the volatile side from the ledger: what was in flight is ready, uncharged."""
         self.proposed_next = self.ledger.next_position
+        lanes = [
+            (number, lane)
+            for number, lane in sorted(self.ledger.lanes.items())
+            if number < limits.DELAYED_LANES
+        ]
+        self.streams = {number: LaneStream(number, lane.swept) for number, lane in lanes}
         for first, count, value in self.ledger.attempted:
             portion = Portion(value.extent, first, count, value.attempts)
             self.give_back(portion, value.not_before)
         self.undue = self._count_undue([])
-        for number, lane in sorted(self.ledger.lanes.items()):
-            if number >= limits.DELAYED_LANES:
-                continue
-            self.streams[number] = LaneStream(number, lane.swept)
+        for number, lane in lanes:
             for low, high in lane.held:
                 extent = Extent(number, low, high - low)
                 for first, count in self.fresh_ranges(low, high - low):

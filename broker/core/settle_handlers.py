@@ -22,19 +22,18 @@ _CHARGED_OF_A_GET = 1
 
 
 def handle_ack(machine: SlotMachine, session: Session, command: Ack) -> None:
-    consumer = _find_consumer(machine, session, command)
-    queue, parts, lost = _take(machine, session, command)
-    if queue is not None and parts:
-        queue.counters.acked += settle(machine, queue, parts, SettleReason.ACKED)
-    _answer(machine, session, command, parts, lost)
-    _add_credit(machine, consumer, command)
+    _remove(machine, session, command, SettleReason.ACKED)
 
 
 def handle_reject(machine: SlotMachine, session: Session, command: Reject) -> None:
+    _remove(machine, session, command, SettleReason.REJECTED)
+
+
+def _remove(machine: SlotMachine, session: Session, command: Settle, reason: SettleReason) -> None:
     consumer = _find_consumer(machine, session, command)
     queue, parts, lost = _take(machine, session, command)
     if queue is not None and parts:
-        queue.counters.rejected += settle(machine, queue, parts, SettleReason.REJECTED)
+        settle(machine, queue, parts, reason)
     _answer(machine, session, command, parts, lost)
     _add_credit(machine, consumer, command)
 
@@ -156,8 +155,8 @@ def _add_credit(machine: SlotMachine, consumer: Consumer | None, command: Settle
 
 def settle(
     machine: SlotMachine, queue: Queue, parts: list[ClaimedPart], reason: SettleReason
-) -> int:
-    """Proposes the removal of parts that nobody else holds; gives how many messages."""
+) -> None:
+    """Proposes the removal of parts that nobody else holds, and counts it."""
     totals: LaneTotals = {}
     ranges: list[tuple[int, int]] = []
     number = 0
@@ -171,8 +170,8 @@ def settle(
             ranges.append((first, count))
         number += count
     queue.leaving += number
+    queue.counters.note_removed(reason, number)
     machine.propose(Settled(queue.ledger.number, reason, ranges, totals))
-    return number
 
 
 def return_parts(
@@ -192,7 +191,7 @@ def return_parts(
     expired = [part for part in parts if 0 < part[2].expires_at <= now]
     if expired:
         parts = [part for part in parts if not 0 < part[2].expires_at <= now]
-        queue.counters.expired += settle(machine, queue, expired, SettleReason.EXPIRED)
+        settle(machine, queue, expired, SettleReason.EXPIRED)
     machine.wake(queue)
     if not charge and not delay_ms:
         for first, count, portion in parts:

@@ -109,7 +109,6 @@ def _deliver(machine: SlotMachine, queue: Queue, taker: Taker, picked: list[Pick
     if expired:
         picked = [item for item in picked if not 0 < item.batch.expires_at <= machine.now]
         _settle_picked(machine, queue, expired, SettleReason.EXPIRED)
-        queue.counters.expired += sum(item.count for item in expired)
         size = sum(item.batch.bytes_between(item.first, item.count) for item in expired)
     if not picked:
         stand_in_line(queue, taker)
@@ -120,7 +119,6 @@ def _deliver(machine: SlotMachine, queue: Queue, taker: Taker, picked: list[Pick
         # At most once: the removal is committed before the delivery leaves.
         _settle_picked(machine, queue, picked, SettleReason.TAKEN)
         queue.counters.delivered += delivery.count
-        queue.counters.acked += delivery.count
         answer_after(machine, delivery.reply)
     else:
         grant_leases(queue, delivery, machine.now)

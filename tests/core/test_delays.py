@@ -158,3 +158,12 @@ def test_settled_delayed_batches_leave_the_disk_with_their_index_rows(rig: NodeR
         rig.settle("ack", rig.get("q"))
     assert rig.rows(Family.DUE) == []
     assert len(rig.rows(Family.BODY)) < 30
+
+
+def test_after_a_restart_a_higher_priority_comes_before_what_came_back(rig: NodeRig) -> None:
+    rig.put("q", b"failed")
+    rig.settle("nack", rig.get("q"), delay_ms=0)
+    rig.put("q", b"urgent", priority=9)
+    rig.crash()
+    rig.hello()
+    assert rig.get("q").bodies() == [b"urgent", b"failed"]

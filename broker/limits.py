@@ -68,9 +68,7 @@ PRODUCER_IDLE = 24 * HOUR
 SLOTS_DEFAULT = 64
 #: Proposed but not yet synced; above it no client socket is read.
 UNSYNCED_BYTES_MAX = 8 * MIB
-#: Log kept below the commit for replicas that catch up.
-LOG_KEPT_BYTES = 64 * MIB
-#: The same where there is no replica to serve.
+#: Log kept below the commit where there is no replica that catches up.
 LOG_KEPT_BYTES_ALONE = 4 * MIB
 CHECKPOINT_BYTES = 64 * MIB
 CHECKPOINT_ENTRIES = 50_000

@@ -105,7 +105,7 @@ def _serve_put(machine: SlotMachine, entry: entries.BatchPut, proposed: Proposed
         share = limits.WINDOW_BYTES // len(machine.queues)
         queue.committed(body, max(share, limits.WINDOW_BYTES_MIN))
     if body.expires_at:
-        machine.expect_expiry(body.expires_at)
+        machine.expiry.expect(body.expires_at)
     if queue.hungry:
         machine.wake(queue)
 

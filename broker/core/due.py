@@ -13,35 +13,22 @@ from broker.core.portion import Portion
 from broker.core.queue import Queue
 from broker.model.stored_batch import Extent, StoredBatch
 
-_ROWS_PER_TURN = 1_000
-
 
 def come_due(machine: SlotMachine) -> None:
-    """Makes ready what is due, a bounded number of rows a turn."""
-    if machine.due_at is None or machine.due_at > machine.now:
-        return
-    rows = machine.bodies.coming_due(machine.due_seen, _ROWS_PER_TURN)
-    due = [row for row in rows if row.at <= machine.now]
-    for row in due:
-        machine.due_seen = row
+    """Makes ready what is due, a bounded number of batches a turn."""
+    for row in machine.due.take(machine.now):
         _open(machine, row)
-    if len(due) < len(rows):
-        machine.due_at = rows[len(due)].at
-    elif len(rows) == _ROWS_PER_TURN:
-        machine.due_at = machine.now
-    else:
-        machine.due_at = None
 
 
 def expect_batch(machine: SlotMachine, queue: Queue, batch: StoredBatch) -> None:
     """A delayed put is committed: from now on it waits for its instant."""
     row = IndexRow(batch.due_at, queue.ledger.number, batch.lane, batch.first, batch.count)
     queue.undue += batch.count
-    if machine.due_seen is not None and row <= machine.due_seen:
+    if machine.due.seen is not None and row <= machine.due.seen:
         # Its instant passed while it was on its way to the disk.
         _open(machine, row)
     else:
-        machine.expect_due(batch.due_at)
+        machine.due.expect(batch.due_at)
 
 
 def _open(machine: SlotMachine, row: IndexRow) -> None:

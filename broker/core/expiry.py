@@ -16,27 +16,16 @@ from broker.core.settle_handlers import settle
 from broker.model.commands import Range
 from broker.model.entries import ExpirySwept, SettleReason
 
-_ROWS_PER_TURN = 1_000
-
 
 def expire(machine: SlotMachine) -> None:
     """Removes what is due, a bounded number of rows a turn."""
-    if machine.expiry_at is None or machine.expiry_at > machine.now:
+    due = machine.expiry.take(machine.now)
+    if not due:
         return
-    rows = machine.bodies.expiring(machine.expiry_seen, _ROWS_PER_TURN)
-    due = [row for row in rows if row.at <= machine.now]
     later = [again for row in due if (again := _expire_row(machine, row)) is not None]
-    if due:
-        machine.expiry_seen = due[-1]
-        machine.propose(ExpirySwept(due[-1], list(later)))
-    if len(due) < len(rows):
-        machine.expiry_at = rows[len(due)].at
-    elif len(rows) == _ROWS_PER_TURN:
-        machine.expiry_at = machine.now
-    else:
-        machine.expiry_at = None
+    machine.propose(ExpirySwept(due[-1], list(later)))
     for row in later:
-        machine.expect_expiry(row.at)
+        machine.expiry.expect(row.at)
 
 
 def _expire_row(machine: SlotMachine, row: IndexRow) -> IndexRow | None:

@@ -12,6 +12,7 @@ from heapq import heappop, heappush
 from broker import limits
 from broker.cluster.slot_log import SlotLog
 from broker.core.bodies import Bodies, IndexRow
+from broker.core.index_cursor import IndexCursor
 from broker.core.ledger import Ledger
 from broker.core.log_marks import LogMarks
 from broker.core.producers import Producers
@@ -59,17 +60,12 @@ class SlotMachine:
         self.awake: dict[int, Queue] = {}
         #: Queues with an open put in this turn.
         self.opened: list[Queue] = []
-        #: Deliveries that met a record which fails its checks.
-        self.unreadable = 0
         #: heap of (instant, queue number)
         self.wakes: list[tuple[int, int]] = []
-        #: When the next row of the expiry index is due; None when it is not known to have any.
-        self.expiry_at: int | None = None
-        #: Rows of the expiry index up to this one were looked at; their removal is proposed.
-        self.expiry_seen: IndexRow | None = None
-        #: The same for the due index; its rows stay until their batch is erased.
-        self.due_at: int | None = None
-        self.due_seen: IndexRow | None = None
+        #: Its rows end with an entry once they were looked at.
+        self.expiry = IndexCursor(bodies.expiring)
+        #: Its rows stay until their batch is erased.
+        self.due = IndexCursor(bodies.coming_due)
         #: Delayed batches that came due and are still on disk.
         self.due_rows: dict[IndexRow, None] = {}
         #: Applied entries whose effect on the disk is still to be written, in order.
@@ -156,18 +152,7 @@ class SlotMachine:
                 due.append(queue)
         return due
 
-    def expect_due(self, at: int) -> None:
-        if self.due_at is None or at < self.due_at:
-            self.due_at = at
-
-    def expect_expiry(self, at: int) -> None:
-        if self.expiry_at is None or at < self.expiry_at:
-            self.expiry_at = at
-
     def next_wake_at(self) -> int | None:
         instants = [self.wakes[0][0]] if self.wakes else []
-        if self.expiry_at is not None:
-            instants.append(self.expiry_at)
-        if self.due_at is not None:
-            instants.append(self.due_at)
+        instants += [at for at in (self.expiry.at, self.due.at) if at is not None]
         return min(instants, default=None)

@@ -94,7 +94,6 @@ def _tell_unreadable(
     machine: SlotMachine, queue: Queue, taker: Taker, error: UnreadableMessage
 ) -> None:
     """Nothing is skipped: the queue stands still, and who waits on it is told why."""
-    machine.unreadable += 1
     if isinstance(taker, Getter):
         end_getter(queue, taker)
         machine.replies.append(failed(taker.session.peer, taker.req, error, queue=queue.name))

@@ -69,11 +69,11 @@ def open_machine(
         machine.marks.touch(queue.ledger.number, queue.ledger.next_position)
         if queue.resting_until:
             machine.wake_at(queue, queue.resting_until[0][0])
-    machine.expect_due(0)
-    while machine.due_at is not None and machine.due_at <= machine.now:
+    machine.due.expect(0)
+    while machine.due.at is not None and machine.due.at <= machine.now:
         # What was due before the restart may be named by who held it, before any turn.
         come_due(machine)
-    machine.expect_expiry(0)
+    machine.expiry.expect(0)
     machine.propose(EpochStart(epoch))
     return machine, slot_store
 

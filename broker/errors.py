@@ -165,6 +165,12 @@ class UnreadableMessage(NotNow):
     code, name = 207, "unreadable_message"
 
 
+class OutcomeUnknown(NotNow):
+    """The slot's primary changed before the answer: it may or may not have happened."""
+
+    code, name = 208, "outcome_unknown"
+
+
 class RightLost(MsgQueueError):
     """A right that the sender had is gone."""
 

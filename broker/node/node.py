@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import msgpack
 
-from broker.cluster.ring import slot_of
 from broker.core.applying import apply_committed
 from broker.core.handlers import HANDLERS
 from broker.core.session import Session
@@ -31,6 +30,7 @@ from broker.errors import (
 )
 from broker.model import commands
 from broker.model.replies import Reply
+from broker.model.slots import slot_of
 from broker.node.reception import Reception
 from broker.node.settings import NodeSettings
 from broker.node.slots import ServedSlot, Slots

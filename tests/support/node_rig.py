@@ -13,9 +13,9 @@ from typing import Any
 
 import msgpack
 
-from broker.cluster.ring import slot_of
 from broker.core.machine import SlotMachine
 from broker.core.queue import Queue
+from broker.model.slots import slot_of
 from broker.node.node import Node
 from broker.node.settings import NodeSettings
 from broker.node.slots import ServedSlot

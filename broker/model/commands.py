@@ -37,6 +37,11 @@ class Bye(Command):
 
 
 @dataclass(slots=True, kw_only=True)
+class Map(Command):
+    """Who owns which slot."""
+
+
+@dataclass(slots=True, kw_only=True)
 class Declare(Command):
     queue: str
     settings: dict[str, Any] = field(default_factory=dict)

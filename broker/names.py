@@ -1,4 +1,4 @@
-"""The grammar of names: queues now, channels and services later.
+"""The grammar of names: queues now, channels and services later; and of ids, which operators give.
 
 A name is dotted tokens of letters, digits, ``_``, ``-`` and ``#`` (partitions), at most
 255 bytes.  ``*`` and ``>`` belong to patterns; a leading ``$`` belongs to the broker.
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 
-from broker.errors import NameNotAllowed
+from broker.errors import ConfigError, NameNotAllowed
 from broker.limits import NAME_BYTES_MAX
 
 _NAME = re.compile(r"[A-Za-z0-9_#-]+(?:\.[A-Za-z0-9_#-]+)*", re.ASCII)
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 def require_name(value: object) -> str:
@@ -24,4 +25,11 @@ def require_name(value: object) -> str:
         raise NameNotAllowed(
             f"{value[:80]!r} is not a name: dotted tokens of letters, digits, '_', '-' and '#'"
         )
+    return value
+
+
+def require_id(value: object) -> str:
+    """``value`` itself when a broker or a cluster may be called so; raises ConfigError otherwise."""
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise ConfigError(f"{value!r} is not 1 to 64 letters, digits, '_' and '-'")
     return value

@@ -29,7 +29,7 @@ def require_name(value: object) -> str:
 
 
 def require_id(value: object) -> str:
-    """``value`` itself when a broker or a cluster may be called so; raises ConfigError otherwise."""
+    """``value`` itself when a broker or a cluster may be called so; else ConfigError."""
     if not isinstance(value, str) or not _ID.fullmatch(value):
         raise ConfigError(f"{value!r} is not 1 to 64 letters, digits, '_' and '-'")
     return value

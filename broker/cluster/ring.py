@@ -1,7 +1,149 @@
-"""Slots to brokers."""
+"""Names to slots, and slots to the brokers that should hold them.
+
+The hash ring is cut into a fixed number of slots when a cluster is made; a name belongs to
+one slot for good.  The hash is stable over processes, machines and versions: the first eight
+bytes of BLAKE2b of the name, big-endian, modulo the number of slots.
+
+Each slot has a place on the ring and each broker tokens, in proportion to its weight.  A slot's
+targets are the next brokers clockwise, except that a broker that has its share is passed over
+(docs/adr/0009).  The ring says what should be, never what is: it does not know who is alive.
+"""
 
 from __future__ import annotations
 
-from broker.model.slots import slot_of
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from hashlib import blake2b
+from typing import TypeVar
 
-__all__ = ["slot_of"]
+from broker.cluster.ownership import Member
+
+#: Tokens of a broker that has a weight of 100.
+TOKENS = 64
+CIRCLE = 1 << 64
+
+Name = TypeVar("Name", str, tuple[str, str])
+
+
+def place_of(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+@lru_cache(maxsize=65_536)
+def slot_of(name: str, slots: int) -> int:
+    return place_of(name) % slots
+
+
+class Ring:
+    """Who should hold each slot.  The same members make the same ring, in whatever order.
+
+    Members that drain or weigh nothing are no targets.  With fewer brokers than ``replication``
+    each of them holds every slot.
+    """
+
+    def __init__(self, members: Mapping[str, Member], slots: int, replication: int) -> None:
+        self._weights = {
+            broker: members[broker].weight
+            for broker in sorted(members)
+            if members[broker].weight > 0 and not members[broker].draining
+        }
+        # A broker that names no zone is a zone of its own.
+        self._zones = {b: (members[b].zone, members[b].zone or b) for b in self._weights}
+        self._load = dict.fromkeys(self._weights, 0)
+        self._targets: list[list[str]] = [[] for _ in range(slots)]
+        copies = min(replication, len(self._weights))
+        if copies > 0:
+            pairs = sorted(self._distances())
+            self._place_copy(pairs, _fill(slots, self._weights, slots))
+            shares = self._shares(copies)
+            for _ in range(1, copies):
+                self._place_copy(pairs, shares)
+            self._spread_successors()
+
+    def targets(self, slot: int) -> tuple[str, ...]:
+        """Distinct brokers: the primary that should be, then who should follow when it dies."""
+        return tuple(self._targets[slot])
+
+    def _distances(self) -> Iterator[tuple[int, int, str]]:
+        """From each slot clockwise to each broker's next token."""
+        places = [place_of(f"slot {slot}") for slot in range(len(self._targets))]
+        for broker, weight in self._weights.items():
+            count = max(1, TOKENS * weight // 100)
+            tokens = sorted(place_of(f"{broker} {token}") for token in range(count))
+            for slot, place in enumerate(places):
+                after = tokens[bisect_left(tokens, place) % count]
+                yield (after - place) % CIRCLE, slot, broker
+
+    def _place_copy(self, pairs: list[tuple[int, int, str]], shares: dict[str, int]) -> None:
+        """One more broker for each slot: over all of them, the nearest pair is served first."""
+        open_to = [self._fitting(slot) for slot in range(len(self._targets))]
+        for _, slot, broker in pairs:
+            if broker in open_to[slot] and self._load[broker] < shares[broker]:
+                self._take(slot, broker)
+                open_to[slot] = []
+        # All that fit have their share already: the least laden takes one more.
+        for slot, brokers in enumerate(open_to):
+            if brokers:
+                self._take(slot, min(brokers, key=lambda b: self._load[b] / self._weights[b]))
+
+    def _fitting(self, slot: int) -> list[str]:
+        """Who may hold the next copy: in the zones that have fewest of this slot so far."""
+        held = self._targets[slot]
+        copies = Counter(self._zones[broker] for broker in held)
+        others = [broker for broker in self._weights if broker not in held]
+        fewest = min(copies[self._zones[broker]] for broker in others)
+        return [broker for broker in others if copies[self._zones[broker]] == fewest]
+
+    def _take(self, slot: int, broker: str) -> None:
+        self._targets[slot].append(broker)
+        self._load[broker] += 1
+
+    def _spread_successors(self) -> None:
+        """The second target is chosen among those found so that no broker inherits all."""
+        heirs: Counter[tuple[str, str]] = Counter()
+        for held in self._targets:
+            primary, *rest = held
+            if rest:
+                heir = min(rest, key=lambda b: heirs[primary, b] / self._weights[b])
+                heirs[primary, heir] += 1
+                held[1:] = [heir, *(broker for broker in rest if broker != heir)]
+
+    def _shares(self, copies: int) -> dict[str, int]:
+        """How many slots each broker holds at most, when zones are filled as evenly as copies go.
+
+        Each zone gets a first copy of a slot before any gets a second one, and so on.
+        """
+        slots = len(self._targets)
+        zones: dict[tuple[str, str], dict[str, int]] = {}
+        for broker, zone in self._zones.items():
+            zones.setdefault(zone, {})[broker] = self._weights[broker]
+        of_zone = dict.fromkeys(zones, 0)
+        left, turn = slots * copies, 0
+        while left > 0:
+            open_zones = {z: sum(w.values()) for z, w in zones.items() if len(w) > turn}
+            part = min(left, slots * len(open_zones))
+            for zone, share in _fill(part, open_zones, slots).items():
+                of_zone[zone] += share
+            left, turn = left - part, turn + 1
+        shares: dict[str, int] = {}
+        for zone, brokers in zones.items():
+            shares |= _fill(of_zone[zone], brokers, slots)
+        return shares
+
+
+def _fill(total: int, weights: Mapping[Name, int], most: int) -> dict[Name, int]:
+    """``total`` in proportion to ``weights``, rounded up, and none above ``most``."""
+    shares: dict[Name, int] = {}
+    left = dict(weights)
+    while left:
+        weight = sum(left.values())
+        full = [name for name in left if total * left[name] >= most * weight]
+        if not full:
+            return shares | {name: -(-total * left[name] // weight) for name in left}
+        for name in full:
+            shares[name] = most
+            total -= most
+            del left[name]
+    return shares

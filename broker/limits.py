@@ -76,6 +76,38 @@ CHECKPOINT_DIRTY = 30 * SECOND
 #: Positions in one settled bitmap.
 CHUNK = 4_096
 
+# Replication
+#: Copies of each slot, and how many of them hold a message before it is confirmed.
+REPLICATION_DEFAULT = 3
+MIN_ISR_DEFAULT = 2
+#: Between two heartbeats of a primary that has nothing else to say.
+REPLICA_HEARTBEAT = 500
+#: What was sent to a replica and is not known to have come is sent again after so long.
+REPLICA_RETRY = 500
+#: A replica that answers nothing for so long leaves the in-sync set.
+REPLICA_SILENCE_MAX = 3 * SECOND
+#: How long one that had to leave for its slowness keeps up before it enters again.
+READMISSION_STEADY = 10 * SECOND
+#: Sent to one replica of one slot and not yet received there.
+REPLICA_INFLIGHT_BYTES_MAX = 4 * MIB
+#: One multipart's worth of entries for one replica of one slot.
+PREPARE_BYTES_MAX = 1 * MIB
+#: The newest entries of a slot kept in memory for its followers; older ones are read.
+REPLICA_TAIL_BYTES = 8 * MIB
+SNAPSHOT_PART_BYTES = 1 * MIB
+#: Log kept below the commit for replicas that were away.
+LOG_KEPT_BYTES_CLUSTER = 64 * MIB
+#: A broker that has nothing to say to another says so this often.
+LINK_HEARTBEAT = 1 * SECOND
+#: A link that is silent for so long has lost its sessions.
+LINK_SILENCE_MAX = 5 * SECOND
+#: A broker waits so long for each of those that have the better right to take a slot over.
+TAKEOVER_STEP = 300
+#: An unanswered or undecided swap is asked again after so long.
+SWAP_RETRY = 200
+#: A primary looks at its slot's way to the ring's target so often.
+RECONFIGURE_EVERY = 500
+
 # Memory
 #: Newest batches kept in memory for queues that somebody takes from, shared by a slot's queues;
 #: a queue with many neighbours keeps at least the second.
@@ -110,3 +142,27 @@ INPUT_MULTIPARTS_MAX = 128
 TURN_MULTIPARTS_MAX = 512
 TURN_BYTES_MAX = 1 * MIB
 DRAIN_MAX = 10 * SECOND
+
+# Links between brokers
+#: A header, and the rows and bodies of all slots that one turn sends to one broker.
+LINK_FRAMES_MAX = 16_384
+#: Multiparts that wait for a broker which does not read.  One holds what a turn wrote, about
+#: TURN_BYTES_MAX, so that a slow broker holds some 256 MiB of memory at the most.
+LINK_OUTBOX_MULTIPARTS_MAX = 256
+LINK_INPUT_MULTIPARTS_MAX = 128
+#: A link that takes nothing for so long is cut, and what waits in it is freed.
+LINK_STALL_MAX = 5 * SECOND
+LINK_PING_INTERVAL = 1 * SECOND
+LINK_CONNECT_MAX = 2 * SECOND
+#: Between two attempts to reach a broker: the first, and the bound of the doubling.
+LINK_RECONNECT_MIN = 50
+LINK_RECONNECT_MAX = 1 * SECOND
+
+# Tenures
+TENURE_DEFAULT = 10 * SECOND
+TENURE_MIN = 1 * SECOND
+TENURE_MAX = 60 * SECOND
+#: Taken off by the holder: one part in so many for clocks of different speed ...
+TENURE_DRIFT_DIVISOR = 100
+#: ... and this for everything else.
+TENURE_MARGIN = 500

@@ -1,7 +1,7 @@
-"""Where a broker may listen.
+"""Where a broker may listen, where it may say that it is, and where its coordinator is.
 
-Owns the grammar of listen addresses and the rule that nothing but this machine may reach a
-broker that has no encryption, unless its operator says so in words.
+Owns the grammar of addresses and the rule that nothing but this machine may reach a broker that
+has no encryption, unless its operator says so in words.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 from broker.errors import ConfigError
 
 _TCP = re.compile(r"tcp://(\[[^\]]+\]|[^:\[\]]+):(\d{1,5}|\*)", re.ASCII)
+_HTTP = re.compile(r"https?://(\[[^\]/]+\]|[^:\[\]/@]+):\d{1,5}", re.ASCII)
 _IPC = re.compile(r"ipc://.+")
 
 
@@ -23,6 +24,27 @@ def require_listen_address(address: str) -> str:
     if _IPC.fullmatch(address):
         return address
     raise ConfigError(f"cannot listen on {address!r}: give tcp://HOST:PORT or ipc://PATH")
+
+
+def require_reachable_address(address: str) -> str:
+    """What another may be told to connect to: one host, and a port that is known."""
+    require_listen_address(address)
+    if names_one_host(address) and not re.search(r":(0+|\*)$", address):
+        return address
+    raise ConfigError(f"nobody can connect to {address!r}: give tcp://HOST:PORT or ipc://PATH")
+
+
+def require_coordinator_address(address: str) -> str:
+    """``http://HOST:PORT`` or ``https://HOST:PORT``."""
+    if _HTTP.fullmatch(address):
+        return address
+    raise ConfigError(f"{address!r} is not http://HOST:PORT or https://HOST:PORT")
+
+
+def names_one_host(address: str) -> bool:
+    """False for all interfaces of a machine at once."""
+    found = _TCP.fullmatch(address)
+    return found is None or found.group(1) not in ("*", "0.0.0.0", "[::]", "[0:0:0:0:0:0:0:0]")
 
 
 def is_local(address: str) -> bool:

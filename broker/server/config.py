@@ -9,22 +9,36 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from broker import limits
 from broker.errors import ConfigError
-from broker.server.addresses import is_local, require_listen_address
+from broker.names import require_id
+from broker.server.addresses import (
+    is_local,
+    names_one_host,
+    require_coordinator_address,
+    require_listen_address,
+    require_reachable_address,
+)
 from broker.server.quantities import parse_bytes, parse_ms
 
 ENVIRONMENT_PREFIX = "MSGQUEUE_"
+#: What is told of a value that has no default.
+NONE = "none"
+WEIGHT_DEFAULT = 100
+WEIGHT_MAX = 10_000
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything a broker process is started with; sizes in bytes, times in milliseconds."""
+    """Everything a broker process is started with; sizes in bytes, times in milliseconds.
+
+    From ``cluster`` on the values are those of a broker in a cluster; "" there is a lone broker.
+    """
 
     listen: tuple[str, ...] = ("tcp://127.0.0.1:5570",)
     data: Path = Path("msgqueue-data")
@@ -39,6 +53,20 @@ class Config:
     slots: int = limits.SLOTS_DEFAULT
     sync: str = "auto"
     drain: int = limits.DRAIN_MAX
+    cluster: str = ""
+    broker_id: str = ""
+    etcd: tuple[str, ...] = ()
+    etcd_ca: Path | None = None
+    etcd_cert: Path | None = None
+    etcd_key: Path | None = None
+    links: str = "tcp://127.0.0.1:5572"
+    #: Empty is where it listens.
+    advertise: tuple[str, ...] = ()
+    #: "" is where the links are bound.
+    advertise_links: str = ""
+    zone: str = ""
+    weight: int = WEIGHT_DEFAULT
+    tenure: int = limits.TENURE_DEFAULT
 
     def __post_init__(self) -> None:
         if not self.listen:
@@ -50,6 +78,52 @@ class Config:
                     " encrypted nor authenticated: listen on loopback, or accept it with"
                     " --insecure"
                 )
+        if self.cluster:
+            _require_whole_cluster(self)
+        else:
+            _require_no_cluster(self)
+
+
+def _require_no_cluster(config: Config) -> None:
+    """A value that is set and not in force would be a mistake that nobody sees."""
+    names = [field.name for field in fields(Config)]
+    defaults = {field.name: field.default for field in fields(Config)}
+    for name in names[names.index("cluster") :]:
+        if getattr(config, name) != defaults[name]:
+            raise ConfigError(f"{name} is given and cluster is not: it would set nothing")
+
+
+def _require_whole_cluster(config: Config) -> None:
+    if not config.etcd:
+        raise ConfigError("cluster is given and etcd is not: nobody could say who owns what")
+    if not config.broker_id:
+        raise ConfigError("cluster is given and broker_id is not: it names this broker for good")
+    if not is_local(config.links):
+        raise ConfigError(
+            f"links: {config.links} can be reached from other machines, and links are not encrypted"
+            " yet: bind them on loopback"
+        )
+    for address in () if config.advertise else config.listen:
+        if not names_one_host(address):
+            raise ConfigError(
+                f"listen: {address} is no address to connect to: tell the others one by advertise"
+            )
+    _require_safe_etcd(config)
+
+
+def _require_safe_etcd(config: Config) -> None:
+    if bool(config.etcd_cert) != bool(config.etcd_key):
+        raise ConfigError("etcd_cert and etcd_key belong together")
+    for endpoint in config.etcd:
+        if endpoint.startswith("https:"):
+            continue
+        if config.etcd_ca or config.etcd_cert:
+            raise ConfigError(f"etcd: {endpoint} is not encrypted, and a certificate is given")
+        if not is_local(endpoint.replace("http:", "tcp:")) and not config.insecure:
+            raise ConfigError(
+                f"etcd: {endpoint} is on another machine and not encrypted: give https://, or"
+                " accept it with --insecure"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +141,11 @@ class Field:
         return "--" + self.name.replace("_", "-")
 
     @property
+    def is_list(self) -> bool:
+        """A flag that may be repeated; elsewhere a list, or one text with commas."""
+        return self.name in ("listen", "advertise", "etcd")
+
+    @property
     def variable(self) -> str:
         return ENVIRONMENT_PREFIX + self.name.upper()
 
@@ -77,12 +156,20 @@ def _parse_text(value: object) -> str:
     return value
 
 
-def _parse_addresses(value: object) -> tuple[str, ...]:
+def _list_of(parse: Callable[[str], str]) -> Callable[[object], tuple[str, ...]]:
     """A list, or one text with commas between the addresses."""
-    items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, list | tuple):
-        raise ConfigError(f"{value!r} is not a list of addresses")
-    return tuple(require_listen_address(_parse_text(item).strip()) for item in items)
+
+    def parse_list(value: object) -> tuple[str, ...]:
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, list | tuple):
+            raise ConfigError(f"{value!r} is not a list of addresses")
+        return tuple(parse(_parse_text(item).strip()) for item in items)
+
+    return parse_list
+
+
+def _address(parse: Callable[[str], str]) -> Callable[[object], str]:
+    return lambda value: parse(_parse_text(value))
 
 
 def _parse_path(value: object) -> Path:
@@ -108,6 +195,14 @@ def _integer(low: int, high: int) -> Callable[[object], int]:
     return parse
 
 
+def _parse_tenure(value: object) -> int:
+    tenure_ms = parse_ms(value)
+    if not limits.TENURE_MIN <= tenure_ms <= limits.TENURE_MAX:
+        low, high = limits.TENURE_MIN // limits.SECOND, limits.TENURE_MAX // limits.SECOND
+        raise ConfigError(f"{value!r} is not from {low}s to {high}s")
+    return tenure_ms
+
+
 def _one_of(*choices: str) -> Callable[[object], str]:
     def parse(value: object) -> str:
         if value not in choices:
@@ -120,7 +215,7 @@ def _one_of(*choices: str) -> Callable[[object], str]:
 FIELDS: tuple[Field, ...] = (
     Field(
         "listen",
-        _parse_addresses,
+        _list_of(require_listen_address),
         "URL",
         "Where clients connect; may be given more than once.",
         "tcp://127.0.0.1:5570",
@@ -142,6 +237,48 @@ FIELDS: tuple[Field, ...] = (
     Field("slots", _integer(1, 1_024), "N", "Parts of the hash ring; fixed with the data.", "64"),
     Field("sync", _one_of("auto", "inline", "thread"), "MODE", "Who waits for the disk.", "auto"),
     Field("drain", parse_ms, "TIME", "How long an end by SIGTERM may take.", "10s"),
+    Field("cluster", require_id, "NAME", "The cluster that this broker belongs to.", NONE),
+    Field("broker_id", require_id, "ID", "This broker's name in its cluster, for good.", NONE),
+    Field(
+        "etcd",
+        _list_of(require_coordinator_address),
+        "URL",
+        "A member of the cluster's etcd; may be given more than once.",
+        NONE,
+    ),
+    Field("etcd_ca", _parse_path, "FILE", "Whose signature etcd's certificate bears.", NONE),
+    Field("etcd_cert", _parse_path, "FILE", "The certificate to show to etcd.", NONE),
+    Field("etcd_key", _parse_path, "FILE", "The key of that certificate.", NONE),
+    Field(
+        "links",
+        _address(require_listen_address),
+        "URL",
+        "Where other brokers connect.",
+        "tcp://127.0.0.1:5572",
+    ),
+    Field(
+        "advertise",
+        _list_of(require_reachable_address),
+        "URL",
+        "Where clients are told to connect; may be given more than once.",
+        "where it listens",
+    ),
+    Field(
+        "advertise_links",
+        _address(require_reachable_address),
+        "URL",
+        "Where other brokers are told to connect.",
+        "where the links are bound",
+    ),
+    Field(
+        "zone",
+        require_id,
+        "NAME",
+        "What fails together; copies of a slot lie in different ones.",
+        NONE,
+    ),
+    Field("weight", _integer(0, WEIGHT_MAX), "N", "Its share of the slots when it is new.", "100"),
+    Field("tenure", _parse_tenure, "TIME", "A broker unheard for so long is replaced.", "10s"),
 )
 _BY_NAME = {field.name: field for field in FIELDS}
 

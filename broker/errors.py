@@ -237,6 +237,60 @@ class DiskFull(ProcessError):
     code, name, exit_status = 408, "disk_full", 71
 
 
+class BrokerIdInUse(ProcessError):
+    """Another incarnation of this broker id, another disk, is alive in the cluster."""
+
+    code, name, exit_status = 409, "broker_id_in_use", 72
+
+
+class UnknownCluster(ProcessError):
+    """The coordinator holds no cluster of that name."""
+
+    code, name, exit_status = 410, "unknown_cluster", 73
+
+
+class OtherCluster(ProcessError):
+    """A cluster of the same name and another id: not the one that the data belongs to."""
+
+    code, name, exit_status = 411, "other_cluster", 74
+
+
+class CoordinatorRefused(ProcessError):
+    """The coordinator is a release that can lose what it confirmed."""
+
+    code, name, exit_status = 412, "coordinator_refused", 75
+
+
+class UnreadableKey(ProcessError):
+    """A key of the coordinator holds what no broker of this release writes."""
+
+    code, name, exit_status = 413, "unreadable_key", 76
+
+
+class CoordinatorFailed(ProcessError):
+    """A thread that speaks with the coordinator ended by a fault of its own."""
+
+    code, name, exit_status = 414, "coordinator_failed", 77
+
+
+class CoordinatorUnreachable(ProcessError):
+    """No endpoint of the coordinator answered a command; brokers wait for it instead."""
+
+    code, name, exit_status = 415, "coordinator_unreachable", 78
+
+
+class OperationRefused(ProcessError):
+    """An operator's command that would do harm as the cluster stands; nothing was changed."""
+
+    code, name, exit_status = 416, "operation_refused", 79
+
+
+class NotReached(ProcessError):
+    """The state that an operator's command waited for did not come in time."""
+
+    code, name, exit_status = 417, "not_reached", 80
+
+
 class ClientError(MsgQueueError):
     """Raised by the client library itself; never travels on the wire."""
 

@@ -103,6 +103,10 @@ LINK_HEARTBEAT = 1 * SECOND
 LINK_SILENCE_MAX = 5 * SECOND
 #: A broker waits so long for each of those that have the better right to take a slot over.
 TAKEOVER_STEP = 300
+#: A consumer whose queue has no primary is placed again so often.
+PLACE_RETRY = 200
+#: Batches behind a refused one wait for it so long.
+PUT_HELD_BACK = 5 * SECOND
 #: An unanswered or undecided swap is asked again after so long.
 SWAP_RETRY = 200
 #: A primary looks at its slot's way to the ring's target so often.

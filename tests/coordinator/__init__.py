@@ -1,0 +1,1 @@
+"""Tests of the coordinators: one contract for all, and what is particular to etcd."""

@@ -1,0 +1,156 @@
+"""Real etcd members in processes of their own, on free loopback ports.
+
+Owns their processes and data directories.  A member keeps its ports and data over a restart;
+every process is ended by its own pid.  Without the program ``etcd`` a test fails and says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import requests
+
+from tests.support.waiting import DEADLINE_S, wait_until
+
+
+class EtcdMissing(AssertionError):
+    """The program is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__("the program `etcd` is missing: apt-get install etcd-server")
+
+
+class EtcdMember:
+    """One process; ``directory`` holds its data and what it printed."""
+
+    def __init__(self, directory: Path, name: str, client_port: int, peer_port: int) -> None:
+        self.name = name
+        self.endpoint = f"http://127.0.0.1:{client_port}"
+        self.peer = f"http://127.0.0.1:{peer_port}"
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def launch(self, members: Sequence[EtcdMember], args: Sequence[str]) -> None:
+        program = shutil.which("etcd")
+        if program is None:
+            raise EtcdMissing
+        assert self._process is None, f"{self.name} is running"
+        self._directory.mkdir(parents=True, exist_ok=True)
+        cluster = ",".join(f"{member.name}={member.peer}" for member in members)
+        with self._log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(program, "--name", self.name, "--data-dir", str(self._directory / "data")),
+                    *("--listen-client-urls", self.endpoint),
+                    *("--advertise-client-urls", self.endpoint),
+                    *("--listen-peer-urls", self.peer, "--initial-advertise-peer-urls", self.peer),
+                    *("--initial-cluster", cluster, "--initial-cluster-state", "new", *args),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def is_ready(self) -> bool:
+        """It answers, and knows of a leader."""
+        assert self._process is not None
+        assert self._process.poll() is None, f"{self.name} ended:\n{self.output}"
+        try:
+            return '"true"' in requests.get(self.endpoint + "/health", timeout=1).text
+        except requests.RequestException:
+            return False
+
+    @property
+    def output(self) -> str:
+        return self._log_path.read_text("utf-8", errors="replace")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(DEADLINE_S)
+            self._process = None
+
+    def stop(self) -> None:
+        """SIGSTOP: its connections stay open, and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    @property
+    def _log_path(self) -> Path:
+        return self._directory / "log"
+
+
+class EtcdProcesses:
+    """``with EtcdProcesses(tmp_path, members=3) as etcd: connect(etcd.endpoints)``."""
+
+    def __init__(self, directory: Path, *, members: int = 1, args: Sequence[str] = ()) -> None:
+        ports = free_ports(2 * members)
+        self._args = list(args)
+        self.members = [
+            EtcdMember(directory / f"etcd-{number}", f"m{number}", *ports[2 * number :][:2])
+            for number in range(members)
+        ]
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        return tuple(member.endpoint for member in self.members)
+
+    def start(self) -> Self:
+        for member in self.members:
+            member.launch(self.members, self._args)
+        self.wait_ready()
+        return self
+
+    def restart(self, member: EtcdMember) -> None:
+        """The same ports and data, in a new process; the former one must have ended."""
+        member.launch(self.members, self._args)
+        self.wait_ready(member)
+
+    def wait_ready(self, *members: EtcdMember) -> None:
+        for member in members or self.members:
+            wait_until(partial(_is_ready, member), f"{member.name} ready")
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for member in self.members:
+            member.kill()
+
+
+def _is_ready(member: EtcdMember) -> bool:
+    return member.is_ready
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago, all different."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]

@@ -46,3 +46,12 @@ class Clock:
         most = passed // SLEW_DIVISOR
         self._now = now + max(-most, min(most, self._read_wall() - now))
         return self._now // 1_000_000
+
+    def deadline_at(self, elapsed_ms: int) -> int:
+        """What ``now_ms`` shows, at the earliest, when ``elapsed_ns`` reaches ``elapsed_ms``.
+
+        So a right that ends then is given up in time, however far this clock is being drawn.
+        """
+        self.now_ms()
+        left = elapsed_ms * 1_000_000 - self._elapsed
+        return (self._now + left - abs(left) // SLEW_DIVISOR) // 1_000_000

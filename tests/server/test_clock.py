@@ -82,3 +82,35 @@ def test_it_never_falls_and_never_strays_from_the_time_that_passed(
         # One millisecond is lost or won where a reading is cut to milliseconds.
         assert passed * 99 // 100_000_000 - 1 <= now - before <= passed * 101 // 100_000_000 + 1
         before = now
+
+
+@given(
+    st.integers(min_value=0, max_value=60_000),
+    st.lists(st.integers(min_value=1, max_value=SECOND_NS), max_size=50),
+    st.integers(min_value=-86_400 * SECOND_NS, max_value=86_400 * SECOND_NS),
+)
+def test_a_deadline_of_elapsed_time_is_never_reached_late(
+    left_ms: int, steps: list[int], jump: int
+) -> None:
+    sources = Sources()
+    clock = sources.clock()
+    ends_at = sources.elapsed // 1_000_000 + left_ms
+    deadline = clock.deadline_at(ends_at)
+    sources.wall += jump
+    for passed in steps:
+        sources.pass_time(passed)
+        now = clock.now_ms()
+        assert now >= deadline or sources.elapsed < ends_at * 1_000_000
+
+
+def test_a_deadline_is_brought_forward_by_what_the_clock_may_lag_until_then() -> None:
+    sources = Sources()
+    clock = sources.clock()
+    ends_at = sources.elapsed // 1_000_000 + 10_000
+    assert clock.deadline_at(ends_at) == clock.now_ms() + 9_900
+
+
+def test_a_deadline_that_has_passed_lies_in_the_past() -> None:
+    sources = Sources()
+    clock = sources.clock()
+    assert clock.deadline_at(sources.elapsed // 1_000_000 - 1) < clock.now_ms()

@@ -93,18 +93,17 @@ def test_a_draining_broker_is_no_target() -> None:
     assert Ring({}, SLOTS, 3).targets(0) == ()
 
 
-@pytest.mark.parametrize("count", [2, 3, 4, 5, 8])
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 6, 7, 8, 9])
 @pytest.mark.parametrize("cluster", CLUSTERS)
-def test_primaries_and_copies_are_even(cluster: str, count: int) -> None:
+def test_equal_brokers_differ_by_one_at_most(cluster: str, count: int) -> None:
     ring = ring_of(*(f"{cluster}{n}" for n in range(count)))
-    assert spread(primaries(ring)) <= 2
-    assert spread(loads(ring)) <= 12
+    assert spread(primaries(ring)) <= 1
+    assert spread(loads(ring)) <= 1
 
 
 @pytest.mark.parametrize("cluster", CLUSTERS)
 def test_what_a_dead_broker_had_is_inherited_by_all_others(cluster: str) -> None:
-    brokers = [f"{cluster}{n}" for n in range(4)]
-    ring = ring_of(*brokers)
+    ring = ring_of(*(f"{cluster}{n}" for n in range(4)))
     pairs = Counter(ring.targets(slot)[:2] for slot in range(SLOTS))
     assert len(pairs) == 12
     assert max(pairs.values()) <= 8
@@ -112,15 +111,15 @@ def test_what_a_dead_broker_had_is_inherited_by_all_others(cluster: str) -> None
 
 def test_a_heavier_broker_gets_more_in_proportion() -> None:
     members = {"a": Member(100), "b": Member(100), "c": Member(100), "d": Member(300)}
-    ring = Ring(members, SLOTS, 1)
-    assert loads(ring)["d"] == pytest.approx(SLOTS / 2, abs=2)
+    assert primaries(Ring(members, SLOTS, 2))["d"] == SLOTS // 2
+    assert loads(Ring(members, SLOTS, 2))["d"] == pytest.approx(SLOTS, abs=2)
 
 
 def test_brokers_of_a_crowded_zone_share_its_copies() -> None:
     members = {"a": Member(zone="east")} | {b: Member(zone="west") for b in ("b", "c", "d")}
     counts = loads(Ring(members, SLOTS, 2))
     assert counts.pop("a") == SLOTS
-    assert spread(counts) <= 4
+    assert spread(counts) <= 2
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5])
@@ -129,7 +128,7 @@ def test_a_broker_that_joins_moves_little_more_than_its_share(cluster: str, coun
     brokers = [f"{cluster}{n}" for n in range(count + 1)]
     before, after = ring_of(*brokers[:-1]), ring_of(*brokers)
     share = SLOTS * min(3, count + 1) / (count + 1)
-    assert arrivals(before, after) <= 1.35 * share
+    assert share - 1 <= arrivals(before, after) <= 1.5 * share
     moved = sum(before.targets(s)[0] != after.targets(s)[0] for s in range(SLOTS))
     assert moved <= 1.75 * SLOTS / (count + 1)
 
@@ -137,5 +136,4 @@ def test_a_broker_that_joins_moves_little_more_than_its_share(cluster: str, coun
 @pytest.mark.parametrize("cluster", CLUSTERS)
 def test_the_fourth_broker_takes_a_quarter_of_the_copies(cluster: str) -> None:
     brokers = [f"{cluster}{n}" for n in range(4)]
-    moved = arrivals(ring_of(*brokers[:3]), ring_of(*brokers))
-    assert moved / (3 * SLOTS) == pytest.approx(1 / 4, abs=0.02)
+    assert arrivals(ring_of(*brokers[:3]), ring_of(*brokers)) == 3 * SLOTS // 4

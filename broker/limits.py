@@ -95,6 +95,8 @@ PREPARE_BYTES_MAX = 1 * MIB
 #: The newest entries of a slot kept in memory for its followers; older ones are read.
 REPLICA_TAIL_BYTES = 8 * MIB
 SNAPSHOT_PART_BYTES = 1 * MIB
+#: Slots that one broker copies to others at the same time.
+SNAPSHOTS_AT_ONCE_MAX = 4
 #: Log kept below the commit for replicas that were away.
 LOG_KEPT_BYTES_CLUSTER = 64 * MIB
 #: A broker that has nothing to say to another says so this often.

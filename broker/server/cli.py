@@ -1,7 +1,7 @@
-"""The command line: ``msgqueue serve``.
+"""The command line: ``msgqueue serve`` and, in a module of its own, ``msgqueue cluster``.
 
 Owns the words of the commands, and how an error ends the process: one line on standard error
-and the exit status of the error.  click is an extra, and imported by no other module.
+and the exit status of the error.  click is an extra, and imported by no module but these.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 from broker.errors import MsgQueueError, ProcessError
 from broker.server.config import FIELDS, load_config
@@ -21,10 +19,11 @@ from broker.server.version import program_version
 
 try:
     import click
+
+    from broker.server.cli_options import given_flags, with_fields
+    from broker.server.cluster_commands import cluster_group
 except ModuleNotFoundError:
     sys.exit("msgqueue: the command line needs click: pip install 'msgqueue[cli]'")
-
-_Command = TypeVar("_Command", bound=Callable[..., object])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,32 +32,16 @@ def main() -> None:
     """A durable message broker over ZeroMQ."""
 
 
-def _with_fields(command: _Command) -> _Command:
-    """One flag for each field of the Config; what is not given stays out of the flags."""
-    for field in reversed(FIELDS):
-        flag: str = field.flag
-        extra: dict[str, Any] = {"metavar": field.metavar}
-        if field.metavar == "BOOL":
-            flag, extra = f"{flag}/--no-{flag[2:]}", {"default": None}
-        command = click.option(
-            flag,
-            field.name,
-            multiple=field.name == "listen",
-            help=f"{field.help} [{field.variable}; default: {field.default}]",
-            **extra,
-        )(command)
-    return command
+main.add_command(cluster_group)
 
 
 @main.command("serve")
-@click.option("--config", "file", type=click.Path(path_type=Path), help="A TOML file.")
-@_with_fields
+@with_fields(FIELDS)
 def serve_command(file: Path | None, **flags: object) -> None:
     """Run a broker until SIGTERM or SIGINT."""
-    given = {name: value for name, value in flags.items() if value not in (None, ())}
     status = 1
     try:
-        serve(load_config(given, os.environ, file=file))
+        serve(load_config(given_flags(flags), os.environ, file=file))
         status = 0
     except MsgQueueError as error:
         status = error.exit_status if isinstance(error, ProcessError) else 1

@@ -157,13 +157,14 @@ def _parse_text(value: object) -> str:
 
 
 def _list_of(parse: Callable[[str], str]) -> Callable[[object], tuple[str, ...]]:
-    """A list, or one text with commas between the addresses."""
+    """A list, or texts with commas between the addresses."""
 
     def parse_list(value: object) -> tuple[str, ...]:
-        items = value.split(",") if isinstance(value, str) else value
+        items = (value,) if isinstance(value, str) else value
         if not isinstance(items, list | tuple):
             raise ConfigError(f"{value!r} is not a list of addresses")
-        return tuple(parse(_parse_text(item).strip()) for item in items)
+        texts = [text for item in items for text in _parse_text(item).split(",")]
+        return tuple(parse(_parse_text(text.strip())) for text in texts)
 
     return parse_list
 
@@ -291,6 +292,22 @@ def load_config(
     ``flags`` holds only what was given on the command line.  ``file`` falls back to the
     variable ``MSGQUEUE_CONFIG``.
     """
+    return Config(**_load_values(flags, environ, file))
+
+
+def load_cluster_access(
+    flags: Mapping[str, object], environ: Mapping[str, str], *, file: Path | None = None
+) -> Config:
+    """The Config of somebody who only speaks of a cluster, with the same rules and sources."""
+    values = _load_values(flags, environ, file)
+    if not values.get("cluster"):
+        raise ConfigError("no cluster is named: give --cluster and --etcd")
+    return Config(**({"broker_id": "operator"} | values))
+
+
+def _load_values(
+    flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None
+) -> dict[str, Any]:
     if file is None and environ.get("MSGQUEUE_CONFIG"):
         file = Path(environ["MSGQUEUE_CONFIG"])
     values: dict[str, Any] = {}
@@ -301,7 +318,7 @@ def load_config(
             values[field.name] = _parse(field, environ[field.variable], field.variable)
     for name, value in flags.items():
         values[name] = _parse(_BY_NAME[name], value, _BY_NAME[name].flag)
-    return Config(**values)
+    return values
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:

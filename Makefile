@@ -1,6 +1,7 @@
 # Everything starts from a fresh machine with Python 3.11 or newer:
-#   make run     the broker on tcp://127.0.0.1:5570, its data in ./msgqueue-data
-#   make test    the whole test suite
+#   make run      the broker on tcp://127.0.0.1:5570, its data in ./msgqueue-data
+#   make cluster  three brokers and an etcd, their data in ./msgqueue-cluster
+#   make test     the whole test suite
 # A stamp in .venv remembers what is installed, so a second call starts at once.
 
 PYTHON ?= python3
@@ -9,12 +10,14 @@ BIN := $(VENV)/bin
 ARGS ?=
 ROUNDS ?= 20
 MINUTES ?= 60
+SEED ?= 1
+SEEDS ?= 1..5000
 
-.PHONY: help run test check format bench bench-backlog chaos soak clean
+.PHONY: help run cluster test check format bench bench-backlog bench-cluster chaos simulate soak clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "also: check format bench bench-backlog chaos soak clean"
+	@echo "also: check format bench bench-backlog bench-cluster chaos simulate soak clean"
 
 # An environment that someone else made is taken as it is.
 $(BIN)/python:
@@ -27,12 +30,19 @@ $(VENV)/.installed-run: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli]'
 	@touch $@
 
+$(VENV)/.installed-cluster: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli,cluster]'
+	@touch $@ $(VENV)/.installed-run
+
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $@ $(VENV)/.installed-run
+	@touch $@ $(VENV)/.installed-run $(VENV)/.installed-cluster
 
 run: $(VENV)/.installed-run
 	$(BIN)/python -m broker $(ARGS)
+
+cluster:
+	./run_cluster.sh $(ARGS)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(ARGS)
@@ -54,11 +64,18 @@ bench: $(VENV)/.installed-dev
 bench-backlog: $(VENV)/.installed-dev
 	$(BIN)/python -m bench backlog $(ARGS)
 
+bench-cluster: $(VENV)/.installed-dev
+	$(BIN)/python -m bench cluster $(ARGS)
+
 chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.chaos kill9 --rounds $(ROUNDS) $(ARGS)
 
+simulate: $(VENV)/.installed-dev
+	$(BIN)/python -m broker.testing --seed $(SEED) $(ARGS)
+
 soak: $(VENV)/.installed-dev
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/node/test_node_model.py
+	$(BIN)/python -m broker.testing --seeds $(SEEDS)
 	$(BIN)/python -m tests.chaos kill9 --minutes $(MINUTES) $(ARGS)
 
 clean:

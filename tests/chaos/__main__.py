@@ -16,8 +16,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from broker.testing.verdict import Verdict
 from tests.chaos.kill9 import Kill9
-from tests.checkers.verdict import Verdict
 
 #: Rounds of one run in `--minutes`: each run is judged, and then starts anew.
 RUN_ROUNDS = 20

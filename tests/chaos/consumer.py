@@ -19,9 +19,10 @@ from typing import Any
 
 import msgpack
 
+from broker.testing.history import Kind
 from tests.chaos.load import QUEUE, read_id, stop_on_sigterm
 from tests.chaos.wire import Received, Wire
-from tests.checkers.history import Kind, Recorder
+from tests.checkers.history import Recorder
 
 CREDIT = 500
 HELD_RUNS_MAX = 20

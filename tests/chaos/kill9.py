@@ -12,17 +12,18 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.chaos.load import QUEUE
-from tests.chaos.load_process import LoadProcess
-from tests.chaos.wire import Wire
-from tests.checkers.delivery import (
+from broker.testing.delivery import (
     check_acked_stays_gone,
     check_attempts,
     check_producer_order,
     check_total_queue,
 )
-from tests.checkers.history import Kind, Recorder, read_history
-from tests.checkers.verdict import Verdict
+from broker.testing.history import Kind
+from broker.testing.verdict import Verdict
+from tests.chaos.load import QUEUE
+from tests.chaos.load_process import LoadProcess
+from tests.chaos.wire import Wire
+from tests.checkers.history import Recorder, read_history
 from tests.support.broker_process import BrokerProcess
 from tests.support.waiting import wait_until
 

@@ -14,9 +14,10 @@ from collections import deque
 from itertools import count
 from pathlib import Path
 
+from broker.testing.history import Kind
 from patterns import BulkConfirm, Client, Confirm, ProducerExpired, Queue, QueueFull
 from tests.chaos.load import QUEUE, make_body, stop_on_sigterm
-from tests.checkers.history import Kind, Recorder
+from tests.checkers.history import Recorder
 
 UNCONFIRMED_MAX = 100
 BATCH_MAX = 100

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from tests.checkers.verdict import Verdict
+from broker.testing.verdict import Verdict
 
 NEVER = math.inf
 

@@ -1,66 +1,18 @@
-"""A history: what clients of a queue did and saw, as JSON lines that any process can append.
+"""Histories in files: what clients did and saw, as JSON lines that any process can append.
 
-Instants are of a clock that all processes of one machine share and nobody sets.  An event
-is written after what it tells has happened, except ``put``, which is written before: an
-unanswered put may have happened.  A message is known by the id that its producer gave.
+Instants are of a clock that all processes of one machine share and nobody sets.  An event is
+written after what it tells has happened, except ``put``, which is written before.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-
-class Kind(StrEnum):
-    #: About to be put.
-    PUT = "put"
-    #: The broker said that they are on disk.
-    CONFIRMED = "confirmed"
-    #: The broker said that they will never appear.
-    REFUSED = "refused"
-    DELIVERED = "delivered"
-    #: The broker said that their removal is on disk.
-    ACKED = "acked"
-    #: The broker said that their return is on disk; ``attempts`` are those of the delivery.
-    NACKED = "nacked"
-    #: Everything was taken out, and the queue is empty.
-    DRAINED = "drained"
-    #: The broker was killed; the broker answers again.
-    KILLED = "killed"
-    STARTED = "started"
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """``positions`` and ``attempts`` stand beside ``ids`` in deliveries and settles, or are empty.
-
-    ``epoch`` is the reign of the broker that made the delivery, or the one that was
-    acknowledged; every start of the broker is a new reign.
-    """
-
-    at_ns: int
-    kind: Kind
-    actor: str
-    ids: tuple[str, ...] = ()
-    positions: tuple[int, ...] = ()
-    attempts: tuple[int, ...] = ()
-    epoch: int = 0
-
-    def to_line(self) -> str:
-        fields = {name: value for name, value in asdict(self).items() if value != ()}
-        return json.dumps(fields, separators=(",", ":"))
-
-    @classmethod
-    def from_line(cls, line: str) -> Event:
-        fields = json.loads(line)
-        lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-        return cls(**{**fields, **lists, "kind": Kind(fields["kind"])})
+from broker.testing.history import Event, Kind
 
 
 class Recorder:

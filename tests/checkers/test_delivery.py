@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.checkers.delivery import (
+from broker.testing.delivery import (
     check_acked_stays_gone,
     check_attempts,
     check_producer_order,
     check_total_queue,
 )
-from tests.checkers.history import Event, Kind
+from broker.testing.history import Event, Kind
 
 
 class Story:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.checkers.history import Event, Kind, Recorder, read_history
+from broker.testing.history import Event, Kind
+from tests.checkers.history import Recorder, read_history
 
 
 def test_an_event_reads_back_as_it_was_written() -> None:

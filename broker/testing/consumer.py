@@ -1,0 +1,190 @@
+"""A simulated consumer: takes under credit, works for a while, settles, now and then badly.
+
+Law: a delivery of an older epoch than the highest seen of its slot is dropped unread; what is held
+is settled once, and a settle with no answer is sent again as it was.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import msgpack
+
+from broker.core.tags import decode_tag
+from broker.errors import ConsumerExists, LeaseLost
+from broker.testing.client import Clients, Header, SimulatedClient
+from broker.testing.history import Kind
+from broker.testing.network import Frames
+from broker.testing.schedule import MS, SECOND
+
+LEASE_MS = 8_000
+CREDIT = 8
+_FORGOTTEN, _OVERSLEPT, _NACKED = 0.01, 0.01, 0.04
+
+
+class _Run:
+    """Consecutive positions of one delivery."""
+
+    __slots__ = ("attempts", "epoch", "first", "ids", "queue", "slot", "tag")
+
+    def __init__(self, queue: str, tag: bytes, fields: dict[str, Any], ids: list[str]) -> None:
+        self.queue = queue
+        self.tag = tag
+        self.slot, self.epoch, _ = decode_tag(tag)
+        self.first: int = fields["first"]
+        self.attempts: int = fields.get("attempts", 0)
+        self.ids = ids
+
+
+class _Settle:
+    """``ack`` or ``nack`` of the runs of one delivery, which came in the ``session``-th session."""
+
+    __slots__ = ("cmd", "delay", "runs", "session", "waits")
+
+    def __init__(self, cmd: str, runs: list[_Run], session: int, delay: dict[str, int]) -> None:
+        self.cmd = cmd
+        self.runs = runs
+        self.session = session
+        self.delay = delay
+        #: True while it has no answer on this connection.
+        self.waits = False
+
+
+class Consumer(SimulatedClient):
+    def __init__(self, name: str, clients: Clients, random: Random, queues: list[str]) -> None:
+        super().__init__(name, clients, random)
+        self._queues = queues
+        #: slot -> the highest epoch seen
+        self._epochs: dict[int, int] = {}
+        self._unconfirmed: list[_Settle] = []
+        self._sessions = 0
+        #: Consumers that the broker has confirmed in this session, by number.
+        self._consuming: set[int] = set()
+        #: True in the second phase: everything is acknowledged at once.
+        self.eager = False
+
+    @property
+    def unanswered(self) -> int:
+        return len(self._unconfirmed)
+
+    # Consuming
+
+    def in_session(self) -> None:
+        self._sessions += 1
+        self._consuming.clear()
+        for number in range(len(self._queues)):
+            self._consume(number)
+        for settle in self._unconfirmed:
+            self._send(settle)
+
+    def _consume(self, number: int) -> None:
+        fields = {"queue": self._queues[number], "consumer": number, "credit": CREDIT}
+        self.ask(
+            lambda header: self._consumed(number, header), "consume", lease_ms=LEASE_MS, **fields
+        )
+
+    def _consumed(self, number: int, header: Header) -> None:
+        if header["re"] == "ok" or header["code"] == ConsumerExists.code:
+            self._consuming.add(number)
+        elif self.require_retryable(header):
+            self._later(self._consume_again, number)
+
+    def _consume_again(self, number: int) -> None:
+        if self.has_session and number not in self._consuming:
+            self._consume(number)
+
+    def _later(self, action: Any, *args: Any) -> None:
+        delay_us = int((50 + 300 * self.random.random()) * MS)
+        self.schedule.after(delay_us, f"{self.name} tries again", action, *args)
+
+    # Deliveries
+
+    def delivered(self, header: Header, frames: Frames) -> None:
+        tag, queue = header["tag"], header["queue"]
+        slot, epoch, _ = decode_tag(tag)
+        if epoch < self._epochs.get(slot, 0):
+            self._give_credit(queue, sum(fields["count"] for fields in header["runs"]))
+            return
+        self._epochs[slot] = epoch
+        bodies = iter(msgpack.unpackb(frames[-1]))
+        runs = []
+        for fields in header["runs"]:
+            ids = [next(bodies).decode() for _ in range(fields["count"])]
+            runs.append(_Run(queue, tag, fields, ids))
+        for run in runs:
+            self._record(Kind.DELIVERED, run, run.ids)
+        self._work(runs)
+
+    def _give_credit(self, queue: str, count: int) -> None:
+        self.send("credit", consumer=self._queues.index(queue), messages=count)
+
+    def _work(self, runs: list[_Run]) -> None:
+        chance, delay_us = self.random.random(), MS
+        if self.eager:
+            chance = 1.0
+        else:
+            delay_us += int(60 * MS * self.random.random() ** 3)
+        if chance < _FORGOTTEN:
+            self._give_credit(runs[0].queue, sum(len(run.ids) for run in runs))
+            return
+        if chance < _FORGOTTEN + _OVERSLEPT:
+            delay_us += LEASE_MS * MS + SECOND
+        cmd = "ack" if chance >= _FORGOTTEN + _OVERSLEPT + _NACKED else "nack"
+        label = f"{self.name} has worked"
+        self.schedule.after(delay_us, label, self._settle, cmd, runs, self._sessions)
+
+    # Settles
+
+    def _settle(self, cmd: str, runs: list[_Run], session: int) -> None:
+        delay = {"delay_ms": int(self.random.random() * 300)} if cmd == "nack" else {}
+        settle = _Settle(cmd, runs, session, delay)
+        self._unconfirmed.append(settle)
+        if self.has_session:
+            self._send(settle)
+
+    def _send(self, settle: _Settle) -> None:
+        """Credit goes back to the session that used it up: a new one began with all of it."""
+        queue = settle.runs[0].queue
+        settle.waits = True
+        fields: dict[str, Any] = dict(settle.delay)
+        if settle.session == self._sessions:
+            count = sum(len(run.ids) for run in settle.runs)
+            fields |= {"consumer": self._queues.index(queue), "credit": count}
+        fields["ranges"] = [[run.first, len(run.ids), run.attempts] for run in settle.runs]
+        self.ask(
+            lambda header: self._answered(settle, header),
+            settle.cmd,
+            queue=queue,
+            tag=settle.runs[0].tag,
+            **fields,
+        )
+
+    def _answered(self, settle: _Settle, header: Header) -> None:
+        settle.waits = False
+        lost: set[int] = set()
+        if header["re"] == "failed":
+            if header["code"] != LeaseLost.code:
+                if self.require_retryable(header):
+                    self._later(self._send_again, settle)
+                return
+            for first, count, *_ in header["lost"]:
+                lost.update(range(first, first + count))
+        self._unconfirmed.remove(settle)
+        kind = Kind.ACKED if settle.cmd == "ack" else Kind.NACKED
+        for run in settle.runs:
+            ids = [m for position, m in enumerate(run.ids, run.first) if position not in lost]
+            self._record(kind, run, ids)
+
+    def _send_again(self, settle: _Settle) -> None:
+        if self.has_session and not settle.waits and settle in self._unconfirmed:
+            self._send(settle)
+
+    def _record(self, kind: Kind, run: _Run, ids: list[str]) -> None:
+        if not ids:
+            return
+        positions = range(run.first, run.first + len(ids)) if kind is Kind.DELIVERED else ()
+        attempts = [run.attempts] * len(ids)
+        self.clients.history.record(
+            run.queue, kind, self.name, ids, list(positions), attempts, run.epoch
+        )

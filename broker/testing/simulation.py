@@ -1,0 +1,264 @@
+"""One seed's run from the first event to its verdict.
+
+Two phases: under load with faults; then healed, when everything must be answered, delivered and
+settled within a bound, and all copies be equal.  Owns the world's parts and their order; the
+judgement is ``invariants`` and ``delivery``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from random import Random
+from traceback import extract_tb
+
+from broker.cluster.ownership import ClusterConfig, SlotConfig
+from broker.errors import ProcessError
+from broker.node.settings import NodeSettings
+from broker.testing import delivery
+from broker.testing.client import Clients
+from broker.testing.consumer import Consumer
+from broker.testing.coordinator_client import PREFIX, CoordinatorClient, Tenure
+from broker.testing.disk import SimulatedDisk
+from broker.testing.etcd_model import EtcdModel
+from broker.testing.faults import Faults, coordinator_faults, disk_faults, network_faults
+from broker.testing.history import History, Kind
+from broker.testing.invariants import Invariants
+from broker.testing.network import Network
+from broker.testing.process import BrokerProcess
+from broker.testing.producer import Producer
+from broker.testing.scenario import Scenario, draw_scenario
+from broker.testing.schedule import MS, SECOND, Schedule
+from broker.testing.verdict import Verdict
+
+#: What must be done within so long once everything is healed.
+PROGRESS_US = 60 * SECOND
+_QUIET_US = 3 * SECOND
+_BREACHES_MAX = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """``breaches`` is empty for a good run; ``trace`` is the same whenever the seed runs."""
+
+    seed: int
+    scenario: Scenario
+    breaches: tuple[str, ...]
+    simulated_s: float
+    steps: int
+    trace: str
+    counts: dict[str, int]
+
+
+class Simulation:
+    def __init__(
+        self, seed: int, scenario: Scenario, tell: Callable[[str], None] | None = None
+    ) -> None:
+        self.seed = seed
+        self.scenario = scenario
+        self.schedule = Schedule(tell)
+        self.breaches: list[str] = []
+        self.history = History()
+        self.etcd = EtcdModel(self.schedule)
+        self.network = Network(
+            self.schedule, self._stream("network"), network_faults(scenario.faults)
+        )
+        self._disk_faults = disk_faults(scenario.faults)
+        self._coordinator_faults = coordinator_faults(scenario.faults)
+        self.invariants = Invariants(scenario.slots, self.breach)
+        self.processes = [self._make_process(f"b{n}") for n in range(1, scenario.brokers + 1)]
+        self.clients = Clients(self.schedule, self.network, self.history, self.breach)
+        self.producers = [self._make_producer(n) for n in range(scenario.producers)]
+        self.consumers = [
+            Consumer(f"c{n}", self.clients, self._stream(f"c{n}"), scenario.queues)
+            for n in range(scenario.consumers)
+        ]
+        self.faults = Faults(
+            self.schedule,
+            self._stream("faults"),
+            scenario,
+            self.network,
+            self.etcd,
+            self.processes,
+        )
+
+    def _stream(self, name: str) -> Random:
+        """Each part draws from its own stream, so that a change in one moves no other."""
+        return Random(f"{self.seed} {name}")
+
+    def breach(self, text: str) -> None:
+        self.schedule.note(f"BREACH {text}")
+        if len(self.breaches) < _BREACHES_MAX and text not in self.breaches:
+            self.breaches.append(text)
+
+    # Parts
+
+    def _make_process(self, name: str) -> BrokerProcess:
+        scenario = self.scenario
+        settings = NodeSettings(
+            name,
+            "sim",
+            slots=scenario.slots,
+            checkpoint_bytes=scenario.checkpoint_bytes,
+            log_kept_bytes=scenario.log_kept_bytes,
+        )
+        return BrokerProcess(
+            settings,
+            self.schedule,
+            self.network,
+            SimulatedDisk(self._stream(f"{name} disk"), self._disk_faults),
+            self._stream(name),
+            self._make_coordinator,
+            self.invariants.look,
+            self._died,
+            self._broke,
+        )
+
+    def _make_coordinator(self, process: BrokerProcess) -> CoordinatorClient | None:
+        if self.scenario.brokers == 1:
+            return None
+        tenure = Tenure(self.scenario.tenure_ms, self.scenario.tenure_ms // 50 + 200)
+        return CoordinatorClient(
+            process,
+            self.etcd,
+            self.schedule,
+            self._stream(f"{process.name} coordinator {process.boots}"),
+            self._coordinator_faults,
+            tenure,
+        )
+
+    def _make_producer(self, number: int) -> Producer:
+        name, scenario = f"p{number}", self.scenario
+        return Producer(
+            name,
+            self.clients,
+            self._stream(name),
+            scenario.queues,
+            scenario.put_interval_us,
+            scenario.window,
+            self.invariants.confirmed,
+        )
+
+    def _died(self, process: BrokerProcess, error: ProcessError | None) -> None:
+        self.invariants.crashed(process, self.etcd if self.scenario.brokers > 1 else None)
+        self.faults.restart_later(process)
+
+    def _broke(self, process: BrokerProcess, error: Exception) -> None:
+        place = extract_tb(error.__traceback__)[-1]
+        where = f"{place.filename.rpartition('/')[2]}:{place.lineno} {place.name}"
+        self.breach(f"{process.name} raised {error!r} at {where}")
+
+    # The run
+
+    def run(self) -> Outcome:
+        self._begin()
+        load_us = self.scenario.seconds * SECOND * 6 // 10
+        self._run_until(load_us)
+        self._heal()
+        self._drain()
+        if self.scenario.ends_with_power_loss:
+            self.faults._power_loss()
+            self._drain()
+        self._judge()
+        return Outcome(
+            self.seed,
+            self.scenario,
+            tuple(self.breaches),
+            self.schedule.now_us / SECOND,
+            self.schedule.steps,
+            self.schedule.trace_hash(),
+            self._counts(),
+        )
+
+    def _begin(self) -> None:
+        if self.scenario.brokers > 1:
+            self._make_cluster()
+        for process in self.processes:
+            process.start()
+        for client in (*self.producers, *self.consumers):
+            client.start()
+        self.faults.begin()
+
+    def _make_cluster(self) -> None:
+        self.etcd.on_change.append(self.invariants.coordinated)
+        config = ClusterConfig("51m", self.scenario.slots, 3, 2)
+        self.etcd.put(f"{PREFIX}/config", config)
+        for slot in range(self.scenario.slots):
+            self.etcd.put(f"{PREFIX}/slots/{slot}", SlotConfig())
+
+    def _run_until(self, at_us: int) -> None:
+        end = self.schedule.at(at_us, "phase ends", lambda: None)
+        while end.action is not None and self.schedule.step():
+            pass
+
+    def _heal(self) -> None:
+        self.schedule.note("everything is healed")
+        self.faults.heal(self._disk_faults)
+        faults = self._coordinator_faults
+        faults.lose_request = faults.lose_reply = faults.late_request = faults.slow_watch = 0.0
+        self.clients.patient = True
+        for producer in self.producers:
+            producer.stop()
+        for consumer in self.consumers:
+            consumer.eager = True
+
+    def _drain(self) -> None:
+        """Runs until nothing is left to do, and a little longer."""
+        until_us = self.schedule.now_us + PROGRESS_US
+        while reason := self._left_to_do():
+            if self.schedule.now_us > until_us:
+                self.breach(f"no progress: {reason}")
+                return
+            self._run_until(self.schedule.now_us + 200 * MS)
+        self._run_until(self.schedule.now_us + _QUIET_US)
+
+    def _left_to_do(self) -> str:
+        for process in self.processes:
+            if process.node is None:
+                return f"{process.name} is down"
+        for client in (*self.producers, *self.consumers):
+            if client.unanswered:
+                return f"{client.name} waits for {client.unanswered} answers"
+        for number, slot in self.invariants.slots.items():
+            if slot.waiting:
+                return f"slot {number} holds {slot.waiting} messages"
+        return ""
+
+    # Judgement
+
+    def _judge(self) -> None:
+        if not self._left_to_do():
+            self.invariants.require_equal(self.processes)
+            for queue in self.history.queues:
+                self.history.record(queue, Kind.DRAINED, "world")
+        for verdict in self._verdicts():
+            for text in verdict.breaches:
+                self.breach(f"{verdict.checker}: {text}")
+
+    def _verdicts(self) -> Iterator[Verdict]:
+        unordered = {message for producer in self.producers for message in producer.unordered}
+        for events in self.history.queues.values():
+            if events[-1].kind is Kind.DRAINED:
+                yield delivery.check_total_queue(events)
+            yield delivery.check_attempts(events)
+            yield delivery.check_producer_order(events, unordered)
+
+    def _counts(self) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for events in self.history.queues.values():
+            for event in events:
+                counts[event.kind] = counts.get(event.kind, 0) + len(event.ids)
+        return counts
+
+
+def simulate(
+    seed: int,
+    *,
+    brokers: int = 3,
+    seconds: int = 60,
+    destructive: bool = False,
+    tell: Callable[[str], None] | None = None,
+) -> Outcome:
+    random = Random(f"{seed} scenario")
+    scenario = draw_scenario(random, brokers, seconds, destructive=destructive)
+    return Simulation(seed, scenario, tell).run()

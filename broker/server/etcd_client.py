@@ -10,21 +10,17 @@ One client belongs to one thread; only ``Watch.stop`` may be called from another
 from __future__ import annotations
 
 import contextlib
-import json
 from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import requests
-from urllib3.exceptions import ReadTimeoutError
-
 from broker.server.etcd_endpoint import (
     EtcdAccess,
     EtcdEndpoint,
     EtcdError,
+    EtcdStream,
     LeaseGone,
-    Silent,
     Unreachable,
 )
 
@@ -187,29 +183,21 @@ class Watch:
     It ends with Compacted, Silent or Unreachable, never by itself.
     """
 
-    def __init__(self, response: requests.Response) -> None:
-        self._response = response
+    def __init__(self, stream: EtcdStream) -> None:
+        self._stream = stream
 
     def __iter__(self) -> Iterator[list[KeyEvent]]:
-        try:
-            for line in self._response.iter_lines(chunk_size=None):
-                if line and (events := _watched(json.loads(line))):
-                    yield events
-        except requests.RequestException as error:
-            if error.args and isinstance(error.args[0], ReadTimeoutError):
-                raise Silent("the watch") from None
-            raise Unreachable(f"the watch ended: {error}") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise Unreachable(f"the watch brought what is not etcd's: {error!r}") from None
-        finally:
-            self._response.close()
-        raise Unreachable("the watch ended")
+        for message in self._stream:
+            try:
+                events = _watched(message)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise Unreachable(f"the watch brought what is not etcd's: {error!r}") from None
+            if events:
+                yield events
 
     def stop(self) -> None:
         """Ends the iteration soon; from any thread."""
-        # It may have ended by itself, and its connection with it.
-        with contextlib.suppress(ValueError, RuntimeError, OSError):
-            self._response.raw.shutdown()
+        self._stream.stop()
 
 
 def _watched(message: dict[str, Any]) -> list[KeyEvent]:

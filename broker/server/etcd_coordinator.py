@@ -80,6 +80,7 @@ class EtcdCoordinator:
         self._silence_ms = tenure_ms // 3
         self._lock = Lock()
         self._events: deque[Event] = deque()
+        #: Nothing is told any more: it has failed or was closed.
         self._is_deaf = False
         self._closing = Flag()
         #: The cluster is known to be the right one: nothing is written before.
@@ -159,6 +160,7 @@ class EtcdCoordinator:
         with self._lock:
             if not self._is_deaf:
                 self._events.append(event)
+                self._is_deaf = isinstance(event, Failed)
                 self._wake()
 
     # ------------------------------------------------------------------ what the keys say
@@ -316,8 +318,8 @@ class _Trouble:
     def meet(self, error: EtcdError) -> None:
         if not self._is_on:
             self._is_on = True
-            _say = "etcd does not answer"
-            log_event(_log, logging.WARNING, _say, thread=self._thread, reason=error)
+            event = "etcd does not answer"
+            log_event(_log, logging.WARNING, event, thread=self._thread, reason=error)
 
     def end(self) -> None:
         if self._is_on:

@@ -7,9 +7,13 @@ release behind the address was looked at, again after each failure.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,12 +24,15 @@ try:
     import requests
     from etcd3gw import exceptions as gateway_errors
     from etcd3gw.client import Etcd3Client
+    from urllib3.exceptions import ReadTimeoutError
 except ImportError as missing:
     raise ConfigError(f"a cluster needs {missing.name}: pip install 'msgqueue[cluster]'") from None
 
 _log = logging.getLogger("broker.coordinator")
 
 _PORT_DEFAULT = 2379
+#: Read of a stream at once, at most; each message comes in a chunk of its own.
+_STREAM_BYTES = 65_536
 #: The gateway is served under this path from 3.4 on.
 _API_PATH = "/v3/"
 _OLDEST = (3, 4, 0)
@@ -74,6 +81,9 @@ class EtcdAccess:
             raise ConfigError("etcd: no endpoint is given")
         if bool(self.cert) != bool(self.key):
             raise ConfigError("etcd: a certificate and its key belong together")
+        for path in (self.ca, self.cert, self.key):
+            if path and not Path(path).is_file():
+                raise ConfigError(f"etcd: there is no file {path}")
 
 
 class EtcdEndpoint:
@@ -101,7 +111,7 @@ class EtcdEndpoint:
             answer = self._session.get(self._client.base_url + "/version", timeout=self._timeout_s)
             answer.raise_for_status()
             release = str(answer.json()["etcdserver"])
-        except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             self.disconnect()
             raise Unreachable(f"{self.url}: {error}") from None
         check_release(release, self.url)
@@ -118,14 +128,14 @@ class EtcdEndpoint:
         except gateway_errors.Etcd3Exception as error:
             self.disconnect()
             raise self._translated(error) from None
-        except (requests.RequestException, ValueError) as error:
+        except (OSError, ValueError) as error:
             self.disconnect()
             raise Unreachable(f"{self.url}: {error}") from None
         if not isinstance(answer, dict):
             raise Unreachable(f"{self.url}: an answer that is not etcd's")
         return answer
 
-    def stream(self, path: str, body: dict[str, Any], silence_ms: int) -> requests.Response:
+    def stream(self, path: str, body: dict[str, Any], silence_ms: int) -> EtcdStream:
         """An answer that goes on; a wait of more than ``silence_ms`` between its parts ends it."""
         try:
             response = self._session.post(
@@ -137,14 +147,14 @@ class EtcdEndpoint:
                 # keeping still.
                 headers={"Grpc-Metadata-hasleader": "true"},
             )
-        except requests.RequestException as error:
+        except OSError as error:
             self.disconnect()
             raise Unreachable(f"{self.url}: {error}") from None
         if response.status_code != requests.codes["ok"]:
             text = response.reason
             response.close()
             raise Unreachable(f"{self.url}: {text}")
-        return response
+        return EtcdStream(self.url, response)
 
     def _translated(self, error: gateway_errors.Etcd3Exception) -> EtcdError:
         text = f"{self.url}: {error.detail_text or error}".strip()
@@ -156,6 +166,35 @@ class EtcdEndpoint:
         if isinstance(error, transient):
             return Unreachable(text)
         return LeaseGone(text) if "lease not found" in text else Refused(text)
+
+
+class EtcdStream:
+    """Iterating gives messages as they come, and ends with Silent or Unreachable."""
+
+    def __init__(self, url: str, response: requests.Response) -> None:
+        self._url = url
+        self._response = response
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        try:
+            for line in self._response.iter_lines(chunk_size=_STREAM_BYTES):
+                if line:
+                    yield json.loads(line)
+        except requests.RequestException as error:
+            if error.args and isinstance(error.args[0], ReadTimeoutError):
+                raise Silent(self._url) from None
+            raise Unreachable(f"{self._url}: {error}") from None
+        except (OSError, ValueError) as error:
+            raise Unreachable(f"{self._url}: {error}") from None
+        finally:
+            self._response.close()
+        raise Unreachable(f"{self._url}: the stream ended")
+
+    def stop(self) -> None:
+        """Ends the iteration soon; from any thread."""
+        # It may have ended by itself, and its connection with it.
+        with contextlib.suppress(ValueError, RuntimeError, OSError):
+            self._response.raw.shutdown()
 
 
 def check_release(release: str, url: str) -> None:
@@ -177,7 +216,7 @@ def check_release(release: str, url: str) -> None:
 def _gateway_client(url: str, session: requests.Session, timeout_s: float) -> Etcd3Client:
     parts = urlsplit(url)
     try:
-        port = parts.port or _PORT_DEFAULT
+        port = _PORT_DEFAULT if parts.port is None else parts.port
     except ValueError:
         port = 0
     if parts.scheme not in ("http", "https") or not parts.hostname or not port or parts.path:

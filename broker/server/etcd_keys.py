@@ -11,6 +11,7 @@ Law: what was written by hand and does not decode is UnreadableKey, whatever it 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,15 @@ Value = ClusterConfig | Member | BrokerRecord | SlotConfig
 #: Puts in one transaction; etcd's default bound is 128 operations.
 _PUTS_MAX = 100
 _UNASSIGNED = SlotConfig()
+
+_BROKER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+#: What stands behind the kind in a key.
+_NAMES = {
+    "config": re.compile(""),
+    "members": _BROKER_ID,
+    "brokers": _BROKER_ID,
+    "slots": re.compile(r"0|[1-9][0-9]{0,4}"),
+}
 
 _DECODERS: dict[str, Callable[[dict[str, Any]], Value]] = {
     "config": ClusterConfig.from_json,
@@ -48,7 +58,7 @@ def encode_value(value: Value) -> bytes:
 def decode_value(kind: str, stored: Stored) -> Value:
     """Raises UnreadableKey."""
     try:
-        value = json.loads(stored.value)
+        value = _DEFAULTS.get(kind, {}) | json.loads(stored.value)
         wrong = [field for field, is_right in _SHAPES[kind].items() if not is_right(value[field])]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UnreadableKey(f"{stored.key} at revision {stored.revision}: {error!r}") from None
@@ -101,11 +111,8 @@ def create_cluster(
 def _split_key(cluster: str, key: str) -> tuple[str, str] | None:
     """The kind and the name of a key of the layout."""
     kind, _, name = key.removeprefix(prefix_of(cluster)).partition("/")
-    if kind not in _DECODERS or (kind == "config") != (name == ""):
-        return None
-    if kind == "slots" and not (name.isascii() and name.isdigit() and name == str(int(name))):
-        return None
-    return kind, name
+    is_known = kind in _NAMES and _NAMES[kind].fullmatch(name)
+    return (kind, name) if is_known else None
 
 
 def _is_text(value: object) -> bool:
@@ -137,6 +144,7 @@ _SHAPES: dict[str, dict[str, Callable[[object], bool]]] = {
         "clients": _is_texts,
         "links": _is_text,
         "version": _is_text,
+        "leaving": _is_flag,
     },
     "slots": {
         "replicas": _are_replicas,
@@ -146,3 +154,6 @@ _SHAPES: dict[str, dict[str, Callable[[object], bool]]] = {
         "epoch": _is_count,
     },
 }
+
+#: Fields that a map may leave out.
+_DEFAULTS: dict[str, dict[str, Any]] = {"brokers": {"leaving": False}}

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import requests
 
@@ -29,17 +29,28 @@ class EtcdMissing(AssertionError):
         super().__init__("the program `etcd` is missing: apt-get install etcd-server")
 
 
+class TlsFiles(NamedTuple):
+    """Paths of PEM files; the certificate serves etcd and its clients."""
+
+    ca: str
+    cert: str
+    key: str
+
+
 class EtcdMember:
     """One process; ``directory`` holds its data and what it printed."""
 
-    def __init__(self, directory: Path, name: str, client_port: int, peer_port: int) -> None:
+    def __init__(
+        self, directory: Path, name: str, client_port: int, peer_port: int, tls: TlsFiles | None
+    ) -> None:
         self.name = name
-        self.endpoint = f"http://127.0.0.1:{client_port}"
+        self.endpoint = f"{'https' if tls else 'http'}://127.0.0.1:{client_port}"
         self.peer = f"http://127.0.0.1:{peer_port}"
         self._directory = directory
+        self._tls = tls
         self._process: subprocess.Popen[bytes] | None = None
 
-    def launch(self, members: Sequence[EtcdMember], args: Sequence[str]) -> None:
+    def launch(self, members: Sequence[EtcdMember]) -> None:
         program = shutil.which("etcd")
         if program is None:
             raise EtcdMissing
@@ -53,7 +64,8 @@ class EtcdMember:
                     *("--listen-client-urls", self.endpoint),
                     *("--advertise-client-urls", self.endpoint),
                     *("--listen-peer-urls", self.peer, "--initial-advertise-peer-urls", self.peer),
-                    *("--initial-cluster", cluster, "--initial-cluster-state", "new", *args),
+                    *("--initial-cluster", cluster, "--initial-cluster-state", "new"),
+                    *self._tls_args(),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -65,8 +77,11 @@ class EtcdMember:
         """It answers, and knows of a leader."""
         assert self._process is not None
         assert self._process.poll() is None, f"{self.name} ended:\n{self.output}"
+        tls = self._tls
+        verify, cert = (tls.ca, (tls.cert, tls.key)) if tls else (None, None)
         try:
-            return '"true"' in requests.get(self.endpoint + "/health", timeout=1).text
+            answer = requests.get(self.endpoint + "/health", timeout=1, verify=verify, cert=cert)
+            return '"true"' in answer.text
         except requests.RequestException:
             return False
 
@@ -91,6 +106,13 @@ class EtcdMember:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def _tls_args(self) -> tuple[str, ...]:
+        if self._tls is None:
+            return ()
+        ca, cert, key = self._tls
+        files = ("--trusted-ca-file", ca, "--cert-file", cert, "--key-file", key)
+        return (*files, "--client-cert-auth")
+
     @property
     def _log_path(self) -> Path:
         return self._directory / "log"
@@ -99,12 +121,11 @@ class EtcdMember:
 class EtcdProcesses:
     """``with EtcdProcesses(tmp_path, members=3) as etcd: connect(etcd.endpoints)``."""
 
-    def __init__(self, directory: Path, *, members: int = 1, args: Sequence[str] = ()) -> None:
+    def __init__(self, directory: Path, *, members: int = 1, tls: TlsFiles | None = None) -> None:
         ports = free_ports(2 * members)
-        self._args = list(args)
         self.members = [
-            EtcdMember(directory / f"etcd-{number}", f"m{number}", *ports[2 * number :][:2])
-            for number in range(members)
+            EtcdMember(directory / f"etcd-{number}", f"m{number}", *pair, tls)
+            for number, pair in enumerate(zip(ports[::2], ports[1::2], strict=True))
         ]
 
     @property
@@ -113,13 +134,13 @@ class EtcdProcesses:
 
     def start(self) -> Self:
         for member in self.members:
-            member.launch(self.members, self._args)
+            member.launch(self.members)
         self.wait_ready()
         return self
 
     def restart(self, member: EtcdMember) -> None:
         """The same ports and data, in a new process; the former one must have ended."""
-        member.launch(self.members, self._args)
+        member.launch(self.members)
         self.wait_ready(member)
 
     def wait_ready(self, *members: EtcdMember) -> None:

@@ -108,6 +108,22 @@ def test_while_a_target_is_dead_another_copy_is_taken_into_the_isr() -> None:
     assert [step.isr for step in now.settle()][-1] == ("a", "c")
 
 
+def test_copies_beyond_the_replication_go_while_a_target_is_dead() -> None:
+    now = Situation(made("abcde", "abcde"), ("a", "b", "d"))
+    now.die("b")
+    now.settle()
+    assert "".join(now.config.isr) in {"acd", "ade"}
+    assert now.config.incarnation_of("b") == "disk"
+
+
+def test_a_learner_that_is_no_target_is_removed_without_a_detour() -> None:
+    for target in ("abc", "ab"):
+        step = Situation(made("abcd", target), tuple(target)).next()
+        assert step is not None
+        assert step.isr == tuple(target)
+        assert len(step.replicas) == 3
+
+
 def test_a_primary_that_is_no_target_hands_over_and_its_successor_removes_it() -> None:
     way = Situation(made("abc", "abc"), ("b", "c", "d")).settle()
     assert [(brokers_of(step), step.primary) for step in way[-2:]] == [("abcd", "b"), ("bcd", "b")]

@@ -87,6 +87,8 @@ def test_a_replaced_copy_starts_as_a_learner_in_its_old_place() -> None:
     config = replace_replica(made("abc", "abc"), ReplicaId("b", "new"))
     assert [replica.broker for replica in config.replicas] == ["a", "b", "c"]
     assert sets_of(config) == ("ac", "", "a", 7)
+    config = replace_replica(made("abc", "a", "bc"), ReplicaId("b", "new"))
+    assert sets_of(config) == ("a", "c", "a", 7)
 
 
 def test_a_removed_copy_is_gone_from_all_three() -> None:

@@ -107,6 +107,8 @@ LINK_SILENCE_MAX = 5 * SECOND
 TAKEOVER_STEP = 300
 #: A consumer whose queue has no primary is placed again so often.
 PLACE_RETRY = 200
+#: A question to all brokers is answered after so long with what came.
+GATHER_MAX = 2 * SECOND
 #: Batches behind a refused one wait for it so long.
 PUT_HELD_BACK = 5 * SECOND
 #: An unanswered or undecided swap is asked again after so long.

@@ -29,6 +29,10 @@ def fold(machine: SlotMachine, proposed: Proposed) -> list[Reply]:
 def apply_committed(machine: SlotMachine) -> None:
     """Carries out every entry that is committed and not yet applied."""
     log = machine.log
+    if not machine.is_serving:
+        while (proposed := log.next_committed()) is not None:
+            fold(machine, proposed)
+        return
     while (proposed := log.next_committed()) is not None:
         waiting = fold(machine, proposed)
         step = _SERVES.get(type(proposed.entry))
@@ -41,7 +45,7 @@ def apply_committed(machine: SlotMachine) -> None:
 
 
 def _fold_epoch(machine: SlotMachine, entry: entries.EpochStart, at: Proposed) -> None:
-    machine.epoch_starts.append((entry.epoch, at.lsn))
+    """The log's own table knows the reigns."""
 
 
 def _fold_declared(machine: SlotMachine, entry: entries.QueueDeclared, at: Proposed) -> None:

@@ -83,6 +83,11 @@ class LeaseBook:
             self.ranges.take(first, count)
         return parts
 
+    def prolong(self, by_ms: int) -> None:
+        """All leases end later: for that long nobody could have settled."""
+        for _, _, lease in self.ranges:
+            lease.ends_at += by_ms
+
     def next_end(self) -> int | None:
         return min((lease.ends_at for _, _, lease in self.ranges), default=None)
 

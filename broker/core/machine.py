@@ -47,8 +47,8 @@ class SlotMachine:
         self.next_queue_number = 1
         #: Queues whose declaration is proposed and not yet committed.
         self.unborn: set[int] = set()
-        #: (epoch, lsn of its first entry), ascending
-        self.epoch_starts: list[tuple[int, int]] = []
+        #: True while this broker reigns and has built the volatile side.
+        self.is_serving = False
         self.producers = Producers()
         self.marks = LogMarks(log_kept_bytes)
         #: Why puts are refused for now; None when they are not.

@@ -103,6 +103,14 @@ class Producers:
             del self._proposed[key]
         return waiting
 
+    def take_waiting(self) -> list[Reply]:
+        """Repeats that wait for a commit which this broker will not see."""
+        waiting = [
+            r for puts in self._proposed.values() for replies in puts.values() for r in replies
+        ]
+        self._proposed.clear()
+        return waiting
+
     def idle(self, now: int) -> list[Key]:
         """Windows to end: unused for PRODUCER_IDLE, and the longest unused of too many."""
         by_use = sorted(self.windows, key=lambda key: (self.windows[key].used_at, key))

@@ -6,6 +6,9 @@ yet durable) and gives what to send now and a token; when the shell has synced t
 
     receive -> propose -> write -> (sync) -> synced -> commit -> apply -> answers and deliveries
 
+A broker that is alone is a cluster of one: it reigns over every slot and is asked nothing.  In a
+cluster ``federation`` joins it to the others.
+
 Law: nothing that a disk must hold leaves before the sync that holds it.
 """
 
@@ -13,27 +16,35 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgpack
 
-from broker.core.applying import apply_committed
+from broker.cluster.view import Change, ClusterView, Swap, SwapAnswer
 from broker.core.handlers import HANDLERS
 from broker.core.session import Session
-from broker.core.turns import seal, serve, tick
 from broker.errors import (
     ConsumerNotFound,
     MsgQueueError,
     NoSession,
+    NotEnoughReplicas,
+    NotPrimary,
     ProcessError,
     RoutingIdNotAllowed,
 )
+from broker.limits import PUT_HELD_BACK
 from broker.model import commands
 from broker.model.replies import Reply
 from broker.model.slots import slot_of
+from broker.node.census import Census
+from broker.node.federation import Federation
+from broker.node.guests import GUEST
+from broker.node.put_order import PASSING, PutOrder
 from broker.node.reception import Reception
+from broker.node.replica import Mark, Replica
+from broker.node.replicas import Replicas
 from broker.node.settings import NodeSettings
-from broker.node.slots import ServedSlot, Slots
+from broker.node.stepping_down import dismiss_getters
 from broker.protocol.commands import VERSION, Malformed, decode_command
 from broker.storage.store import Store, WriteOps
 
@@ -41,11 +52,14 @@ from broker.storage.store import Store, WriteOps
 @dataclass(slots=True)
 class Turn:
     """``sends`` are (peer, frames) in order; ``sync`` is a token when rows wait for a sync;
-    ``wake_at`` is the next instant (ms) at which the node wants a turn."""
+    ``wake_at`` is the next instant (ms) at which the node wants a turn.  ``links`` are (broker,
+    frames), ``swaps`` are for the coordinator."""
 
     sends: list[tuple[bytes, list[bytes]]]
     sync: int | None
     wake_at: int | None
+    links: list[tuple[str, list[bytes]]] = field(default_factory=list)
+    swaps: list[Swap] = field(default_factory=list)
 
 
 class _Unsynced:
@@ -53,7 +67,7 @@ class _Unsynced:
 
     __slots__ = ("bytes", "slots", "token")
 
-    def __init__(self, token: int, slots: list[tuple[ServedSlot, int]], size: int) -> None:
+    def __init__(self, token: int, slots: list[tuple[Replica, Mark]], size: int) -> None:
         self.token = token
         self.slots = slots
         self.bytes = size
@@ -65,16 +79,36 @@ class Node:
     ) -> None:
         self._store = store
         self._settings = settings
-        self._slots = Slots(store, settings, draw, now_ms)
-        self._reception = Reception(settings, draw, self._slots)
+        self._replicas = Replicas(store, settings, draw, now_ms)
+        self._reception = Reception(settings, draw, self._replicas)
+        self._order = PutOrder()
         self._token = 0
         self._unsynced: deque[_Unsynced] = deque()
         #: Bytes written and not yet known to be durable.
         self.unsynced_bytes = 0
         #: Slots to look at in this turn, by number.
-        self._active: dict[int, ServedSlot] = {s.machine.slot: s for s in self._slots}
+        self._active: dict[int, Replica] = {r.slot: r for r in self._replicas}
         self._wakes: dict[int, int] = {}
         self._packer = msgpack.Packer()
+        #: Slots that stopped to act: since when.
+        self._suspended: dict[int, int] = {}
+        self._federation: Federation | None = None
+        if settings.cluster:
+            federation = Federation(
+                settings,
+                store,
+                self._replicas,
+                self._reception,
+                self._order,
+                draw,
+                self._handle_guest,
+            )
+            federation.active = self._active
+            self._federation = federation
+            self._reception.forwarding = federation.forwarding
+        self._census = Census(self._reception, self._replicas, self._federation)
+        for kind, handler in self._census.handlers.items():
+            self._reception.handlers[kind] = handler
 
     @classmethod
     def open(
@@ -93,8 +127,20 @@ class Node:
         return self._reception.counters
 
     @property
+    def incarnation(self) -> str:
+        """Names this broker's disk."""
+        return self._replicas.incarnation
+
+    @property
+    def cluster_id(self) -> str:
+        """The cluster that the data belongs to; "" for none."""
+        return self._replicas.cluster_id
+
+    @property
     def is_drained(self) -> bool:
         return self._reception.draining and not self._unsynced
+
+    # Clients
 
     def receive(self, now_ms: int, peer: bytes, frames: list[bytes]) -> None:
         """Takes one multipart; whatever it holds, the answer is a reply and never an exception."""
@@ -108,14 +154,25 @@ class Node:
         try:
             if len(peer) != 5 or peer[0]:
                 raise RoutingIdNotAllowed("a routing id is the broker's to choose")
-            self._handle(peer, command)
+            self._handle(peer, command, frames)
         except ProcessError:
             # A failed disk is no client's mistake: it ends the process.
             raise
         except MsgQueueError as error:
-            reception.refuse(peer, command, error)
+            self._refuse(peer, command, error)
 
-    def _handle(self, peer: bytes, command: commands.Command) -> None:
+    def _refuse(self, peer: bytes, command: commands.Command, error: MsgQueueError) -> None:
+        if (
+            isinstance(command, commands.Put)
+            and isinstance(error, PASSING)
+            and command.producer is not None
+            and command.seq is not None
+        ):
+            order = self._order
+            order.note_refused(command.producer, command.queue, command.seq, self._reception.now)
+        self._reception.refuse(peer, command, error)
+
+    def _handle(self, peer: bytes, command: commands.Command, frames: list[bytes]) -> None:
         reception = self._reception
         kind = type(command)
         session = reception.sessions.of_peer(peer)
@@ -129,80 +186,240 @@ class Node:
             handler(peer, session, command)
             return
         assert session is not None
-        if kind is commands.Stats and getattr(command, "queue", None) is None:
-            reception.handle_all_stats(session, command)
+        if isinstance(command, commands.Stats) and command.queue is None:
+            self._census.handle_all_stats(peer, session, command)
             return
         reception.require_open(kind)
-        served = self._slot_of(session, command)
-        served.machine.log.advance_time(reception.now)
-        self._active[served.machine.slot] = served
-        HANDLERS[kind](served.machine, session, command)
+        if self._order and isinstance(command, commands.Put):
+            self._order.require_turn(command, reception.now)
+        slot = self._slot_of(session, command)
+        if self._federation is None:
+            replica = self._replicas.find(slot)
+            if replica is None:
+                replica = self._replicas.require(slot, reception.now)
+                reception.adopt(replica)
+        else:
+            found = self._replicas.find(slot)
+            if found is None or not found.machine.is_serving:
+                federation = self._federation
+                federation.forwarding.forward(session, command, frames, slot, reception.now)
+                return
+            replica = found
+        self._carry_out(replica, session, command)
 
-    def _slot_of(self, session: Session, command: commands.Command) -> ServedSlot:
+    def _handle_guest(self, guest: Session, frames: list[bytes]) -> None:
+        """A command that another broker forwards; it is never passed on once more."""
+        try:
+            command = decode_command(frames)
+        except Malformed as bad:
+            self._reception.refuse_malformed(guest.peer, bad)
+            return
+        try:
+            if self._census.handle_guest(guest, command):
+                return
+            if self._order and isinstance(command, commands.Put):
+                self._order.require_turn(command, self._reception.now)
+            replica = self._replicas.find(self._slot_of(guest, command))
+            if replica is None or not replica.machine.is_serving:
+                raise NotPrimary("this broker does not serve the slot")
+            self._carry_out(replica, guest, command)
+        except ProcessError:
+            raise
+        except MsgQueueError as error:
+            self._refuse(guest.peer, command, error)
+
+    def _carry_out(self, replica: Replica, session: Session, command: commands.Command) -> None:
+        if self._federation is not None:
+            self._require_acting(replica, command)
+        machine = replica.machine
+        machine.log.advance_time(self._reception.now)
+        self._active[replica.slot] = replica
+        HANDLERS[type(command)](machine, session, command)
+
+    def _require_acting(self, replica: Replica, command: commands.Command) -> None:
+        """R4, R10: a primary that may not act refuses by name, and changes nothing."""
+        assert self._federation is not None
+        primary = replica.primary
+        assert primary is not None
+        if self._federation.may_act(replica, self._reception.now):
+            return
+        if isinstance(command, commands.Consume | commands.Credit | commands.Cancel):
+            return
+        if primary.has_quorum or primary.is_handing_over:
+            raise NotPrimary("this broker cannot say at the moment whether the slot is its own")
+        if isinstance(command, commands.Put) and command.producer is not None:
+            queue = replica.machine.names.get(command.queue)
+            if queue is not None:
+                replica.machine.producers.refuse((command.producer, queue.ledger.number))
+        isr = len(primary.config.isr)
+        raise NotEnoughReplicas(f"{isr} of {primary.min_isr} replicas are in sync")
+
+    def _slot_of(self, session: Session, command: commands.Command) -> int:
         if isinstance(command, commands.Credit | commands.Cancel):
             consumer = session.consumers.get(command.consumer)
-            if consumer is None:
+            if consumer is not None:
+                return consumer.place[0]
+            federation = self._federation
+            placed = federation and federation.forwarding.placed(session, command.consumer)
+            if not placed:
                 raise ConsumerNotFound(f"this session has no consumer {command.consumer}")
-            slot = consumer.place[0]
-        else:
-            name: str = command.queue  # type: ignore[attr-defined]
-            slot = slot_of(name, self._settings.slots)
-        served = self._slots.find(slot)
-        if served is None:
-            served = self._slots.require(slot, self._reception.now)
-            self._reception.adopt(served)
-        return served
+            return placed.slot
+        if not self._replicas.slots:
+            raise NotPrimary("this broker does not know its cluster yet")
+        name: str = command.queue  # type: ignore[attr-defined]
+        return slot_of(name, self._replicas.slots)
+
+    # Other brokers and the coordinator
+
+    def receive_link(self, now_ms: int, frames: list[bytes]) -> None:
+        """Takes one multipart of another broker; one that is none is counted and dropped."""
+        self._reception.now = max(self._reception.now, now_ms)
+        if self._federation is not None:
+            self._federation.receive(self._reception.now, frames)
+
+    def view_listed(self, now_ms: int, view: ClusterView) -> None:
+        """The coordinator's keys, all of them.  Raises OtherCluster or ConfigError when the data
+        on this disk cannot belong to it."""
+        federation = self._require_federation(now_ms)
+        federation.steering.list_view(view)
+        assert view.config is not None
+        self._replicas.join(federation.ops, view.config.id, view.config.slots)
+        self._reception.welcome = {
+            "cluster": self._settings.cluster,
+            "slots": view.config.slots,
+        }
+
+    def view_changed(self, now_ms: int, change: Change) -> None:
+        self._require_federation(now_ms).steering.change(change)
+
+    def swap_answered(self, now_ms: int, swap: Swap, answer: SwapAnswer) -> None:
+        federation = self._require_federation(now_ms)
+        federation.steering.swap_answered(self._reception.now, swap, answer)
+
+    def tenure_extended(self, now_ms: int, until_ms: int) -> None:
+        """This broker is known to be alive until then, on the node's clock (R10)."""
+        steering = self._require_federation(now_ms).steering
+        steering.tenure_until = max(steering.tenure_until, until_ms)
+
+    def begin_leave(self, now_ms: int) -> None:
+        """Hands the slots over that others can serve; see ``has_left``."""
+        self._require_federation(now_ms).steering.is_leaving = True
+
+    @property
+    def has_left(self) -> bool:
+        assert self._federation is not None
+        return self._federation.steering.has_left
+
+    def _require_federation(self, now_ms: int) -> Federation:
+        assert self._federation is not None, "a broker that is alone has no coordinator"
+        self._reception.now = max(self._reception.now, now_ms)
+        return self._federation
+
+    # Turns
 
     def finish_turn(self, now_ms: int) -> Turn:
         """Does what is due, serves takers, writes the turn's rows, gives what may leave now."""
         reception = self._reception
         reception.now = now = max(reception.now, now_ms)
-        for served in reception.end_silent():
-            self._active[served.machine.slot] = served
+        federation = self._federation
+        if federation is not None:
+            federation.step(now)
+            self._place_consumers(federation, now)
+        for replica in reception.end_silent():
+            self._active[replica.slot] = replica
         for slot, at in list(self._wakes.items()):
             if at <= now:
                 self._wake(slot)
-        ops = WriteOps()
-        written: list[tuple[ServedSlot, int]] = []
+        if self._order:
+            self._order.forget_old(now - PUT_HELD_BACK)
+        ops = federation.ops if federation is not None else WriteOps()
+        written: list[tuple[Replica, Mark]] = []
         replies = reception.take_replies()
-        active, self._active = self._active, {}
-        for served in active.values():
-            lsn = self._turn_of(served, ops, now)
+        active = list(self._active.values())
+        self._active.clear()
+        for replica in active:
+            lsn = self._turn_of(replica, ops, now)
             if lsn is not None:
-                written.append((served, lsn))
-            replies += served.machine.replies
-            served.machine.replies = []
+                written.append((replica, replica.mark(lsn)))
+            replies += replica.machine.replies
+            replica.machine.replies = []
+        if federation is None:
+            sync = self._write(ops, written)
+            return Turn(self._encode(replies), sync, self._wake_at())
+        return self._finish_federated(federation, replies, active, written, now)
+
+    def _finish_federated(
+        self,
+        federation: Federation,
+        replies: list[Reply],
+        active: list[Replica],
+        written: list[tuple[Replica, Mark]],
+        now: int,
+    ) -> Turn:
+        ops = federation.ops
+        written += federation.take_received()
         sync = self._write(ops, written)
-        return Turn(self._encode(replies), sync, self._wake_at())
+        ops.clear()
+        replies += self._census.end_late(now)
+        replies += federation.forwarding.replies
+        federation.forwarding.replies = []
+        sends = self._encode(replies)
+        sends += federation.forwarding.raw
+        federation.forwarding.raw = []
+        links = federation.gather(now, active)
+        return Turn(sends, sync, self._wake_at(), links, federation.steering.take_swaps())
+
+    def _place_consumers(self, federation: Federation, now: int) -> None:
+        """Consumers of clients here go to where their queues are served."""
+        for session, placed in federation.forwarding.place(now):
+            replica = self._replicas.find(placed.slot)
+            if replica is None or not replica.machine.is_serving:
+                continue
+            federation.forwarding.remove_placed(session, placed.command.consumer)
+            command = placed.renewed()
+            try:
+                self._carry_out(replica, session, command)
+            except MsgQueueError as error:
+                self._refuse(session.peer, command, error)
 
     def _wake(self, slot: int) -> None:
-        served = self._slots.find(slot)
-        if served is not None:
-            self._active[slot] = served
+        replica = self._replicas.find(slot)
+        if replica is not None:
+            self._active[slot] = replica
 
-    def _turn_of(self, served: ServedSlot, ops: WriteOps, now: int) -> int | None:
+    def _turn_of(self, replica: Replica, ops: WriteOps, now: int) -> int | None:
         """One slot's turn; gives the last lsn written."""
-        machine = served.machine
-        machine.log.advance_time(now)
-        tick(machine)
-        if not self._reception.draining:
-            serve(machine)
-        served.keep_up(ops, self._settings)
-        seal(machine)
-        served.store.write_effects(ops, machine)
-        lsn = served.store.write_entries(ops, machine)
-        if machine.awake and not self._reception.draining:
-            self._active[machine.slot] = served
-        self._set_wake(served)
+        may_act = True
+        if self._federation is not None:
+            may_act = self._federation.may_act(replica, now)
+            self._suspend(replica, may_act, now)
+        may_act = may_act and not self._reception.draining
+        lsn = replica.turn(ops, self._settings, now, may_act)
+        if replica.machine.awake and may_act:
+            self._active[replica.slot] = replica
+        self._set_wake(replica)
         return lsn
 
-    def _set_wake(self, served: ServedSlot) -> None:
-        instants = [at for at in (served.machine.next_wake_at(), served.next_upkeep_at()) if at]
-        slot = served.machine.slot
-        if instants:
-            self._wakes[slot] = min(instants)
+    def _suspend(self, replica: Replica, may_act: bool, now: int) -> None:
+        """R4: while a primary may not act, leases stand still and waiting gets are refused."""
+        if replica.machine.is_serving and not may_act:
+            if replica.slot not in self._suspended:
+                self._suspended[replica.slot] = now
+                for queue in replica.machine.queues.values():
+                    dismiss_getters(queue, self._reception, NotPrimary("the slot stands still"))
+            return
+        since = self._suspended.pop(replica.slot, None)
+        if since is not None and may_act:
+            for queue in replica.machine.queues.values():
+                queue.leases.prolong(now - since)
+                replica.machine.wake(queue)
+
+    def _set_wake(self, replica: Replica) -> None:
+        at = replica.next_wake_at()
+        if at:
+            self._wakes[replica.slot] = at
         else:
-            self._wakes.pop(slot, None)
+            self._wakes.pop(replica.slot, None)
 
     def _wake_at(self) -> int | None:
         if self._active:
@@ -211,12 +428,15 @@ class Node:
         silence_at = self._reception.sessions.next_look_at()
         if silence_at is not None:
             instants.append(silence_at)
+        if self._federation is not None:
+            instants.append(self._federation.next_wake_at(self._reception.now))
         return min(instants, default=None)
 
-    def _write(self, ops: WriteOps, written: list[tuple[ServedSlot, int]]) -> int | None:
-        if not ops:
+    def _write(self, ops: WriteOps, written: list[tuple[Replica, Mark]]) -> int | None:
+        if not ops and not written:
             return None
-        self._store.write(ops)
+        if ops:
+            self._store.write(ops)
         if not written:
             return None
         self._token += 1
@@ -230,25 +450,29 @@ class Node:
         while self._unsynced and self._unsynced[0].token <= token:
             unsynced = self._unsynced.popleft()
             self.unsynced_bytes -= unsynced.bytes
-            for served, lsn in unsynced.slots:
-                served.machine.log.become_durable(lsn)
-                apply_committed(served.machine)
-                served.changed = True
-                self._active[served.machine.slot] = served
+            for replica, mark in unsynced.slots:
+                replica.become_durable(mark)
+                self._active[replica.slot] = replica
 
     def _encode(self, replies: list[Reply]) -> list[tuple[bytes, list[bytes]]]:
         pack = self._packer.pack
+        federation = self._federation
         sends: list[tuple[bytes, list[bytes]]] = []
         for peer, header, frames in replies:
             header["v"] = VERSION
-            sends.append((peer, [pack(header), *frames]))
+            if federation is not None and peer[0] == GUEST:
+                federation.send_answer(peer, [pack(header), *frames])
+            else:
+                sends.append((peer, [pack(header), *frames]))
         return sends
 
     def excuse_silence(self, now_ms: int) -> None:
         """This process was paused: nobody's silence until now counts against him."""
-        self._reception.now = max(self._reception.now, now_ms)
+        self._reception.now = now = max(self._reception.now, now_ms)
         for session in self._reception.sessions:
-            session.heard_at = self._reception.now
+            session.heard_at = now
+        if self._federation is not None:
+            self._federation.excuse_silence(now)
 
     def unreachable(self, now_ms: int, peer: bytes, reason: str) -> None:
         """The peer is gone or takes no more: its session ends."""
@@ -256,8 +480,7 @@ class Node:
         session = self._reception.sessions.of_peer(peer)
         if session is not None:
             self._reception.count("sessions_unreachable")
-            for served in self._reception.end_session(session, charge=True):
-                self._active[served.machine.slot] = served
+            self._reception.end_session(session, charge=True)
 
     def set_alarm(self, reason: str | None) -> None:
         """While a reason stands, puts are refused with it; settles and deliveries go on."""
@@ -271,9 +494,8 @@ class Node:
     def close(self, now_ms: int) -> list[tuple[bytes, list[bytes]]]:
         """Writes the last checkpoints; gives the farewells.  The shell then syncs the store."""
         ops = WriteOps()
-        for served in self._slots:
-            served.machine.log.advance_time(now_ms)
-            served.checkpoint(ops)
+        for replica in self._replicas:
+            replica.machine.log.advance_time(now_ms)
+            replica.checkpoint(ops)
         self._store.write(ops)
-        farewells = self._reception.farewells()
-        return self._encode(farewells)
+        return self._encode(self._reception.farewells())

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from broker import limits
-from broker.core.queue_handlers import stats_of
 from broker.core.session import Session
 from broker.core.sessions import Sessions
 from broker.core.settle_handlers import return_of_session
@@ -14,8 +13,10 @@ from broker.core.take_handlers import end_getter, end_takers_of
 from broker.errors import LimitReached, MsgQueueError, SessionClosed, ShuttingDown
 from broker.model import commands
 from broker.model.replies import Reply, failed, ok
+from broker.node.forwarding import Forwarding
+from broker.node.replica import Replica
+from broker.node.replicas import Replicas
 from broker.node.settings import NodeSettings
-from broker.node.slots import ServedSlot, Slots
 from broker.protocol.commands import Malformed
 
 _NEW_WORK = (commands.Put, commands.Get, commands.Consume, commands.Declare)
@@ -36,15 +37,21 @@ Handler = Callable[[bytes, Session | None, Any], None]
 
 
 class Reception:
-    def __init__(self, settings: NodeSettings, draw: Callable[[int], bytes], slots: Slots) -> None:
+    def __init__(
+        self, settings: NodeSettings, draw: Callable[[int], bytes], replicas: Replicas
+    ) -> None:
         self._settings = settings
         self._draw = draw
-        self._slots = slots
+        self._replicas = replicas
         self._replies: list[Reply] = []
         self._alarm: str | None = None
         self.sessions = Sessions()
-        #: Slots that got messages back outside of their own commands.
-        self._touched: list[ServedSlot] = []
+        #: Set in a cluster: what of these sessions is with other brokers.
+        self.forwarding: Forwarding | None = None
+        #: What a welcome says besides; set in a cluster.
+        self.welcome: dict[str, Any] = {}
+        #: Replicas that got messages back outside of their own commands.
+        self._touched: list[Replica] = []
         self.draining = False
         self.now = 0
         #: Counts since the start; each only rises.
@@ -53,7 +60,6 @@ class Reception:
             commands.Hello: self._handle_hello,
             commands.Ping: self._handle_ping,
             commands.Bye: self._handle_bye,
-            commands.Queues: self._handle_queues,
         }
 
     def count(self, name: str) -> None:
@@ -66,6 +72,9 @@ class Reception:
     def require_open(self, kind: type[commands.Command]) -> None:
         if self.draining and kind in _NEW_WORK:
             raise ShuttingDown("this broker is shutting down")
+
+    def add_replies(self, replies: list[Reply]) -> None:
+        self._replies += replies
 
     def refuse_malformed(self, peer: bytes, bad: Malformed) -> None:
         self.count(f"refused_{bad.error.name}")
@@ -101,6 +110,7 @@ class Reception:
             "version": self._settings.version,
             "timeout_ms": command.timeout_ms,
             "limits": _WELCOME_LIMITS,
+            **self.welcome,
         }
         if command.req is not None:
             header["req"] = command.req
@@ -114,55 +124,29 @@ class Reception:
 
     def _handle_bye(self, peer: bytes, session: Session | None, command: commands.Bye) -> None:
         assert session is not None
-        self._touched += self.end_session(session, charge=False)
+        self.end_session(session, charge=False)
         if command.req is not None:
             self._replies.append(ok(peer, command.req))
 
-    def _handle_queues(
-        self, peer: bytes, session: Session | None, command: commands.Queues
-    ) -> None:
-        names = sorted(
-            name
-            for served in self._slots
-            for name, queue in served.machine.names.items()
-            if name > command.after and not queue.deleted
-        )
-        if command.req is not None:
-            page = names[: command.max]
-            more = len(names) > command.max
-            self._replies.append(ok(peer, command.req, queues=page, more=more))
+    @property
+    def broker_id(self) -> str:
+        return self._settings.broker_id
 
-    def handle_all_stats(self, session: Session, command: commands.Command) -> None:
-        """Totals over all queues, and the broker's own counters."""
-        totals = {"ready": 0, "in_flight": 0, "delayed": 0, "messages": 0, "bytes": 0}
-        queues = 0
-        for served in self._slots:
-            for queue in served.machine.queues.values():
-                queues += 1
-                stats = stats_of(served.machine, queue)
-                for name in totals:
-                    totals[name] += stats[name]
-        if command.req is not None:
-            stats = {
-                **totals,
-                "queues": queues,
-                "sessions": len(self.sessions),
-                "alarm": self._alarm,
-                "counters": self.counters,
-            }
-            self._replies.append(ok(session.peer, command.req, stats=stats))
+    def own_stats(self) -> dict[str, Any]:
+        """What concerns this broker and no queue."""
+        return {"sessions": len(self.sessions), "alarm": self._alarm, "counters": self.counters}
 
-    def end_silent(self) -> list[ServedSlot]:
+    def end_silent(self) -> list[Replica]:
         """Ends sessions that were silent too long; gives the slots that got messages back."""
-        touched, self._touched = self._touched, []
         for session in self.sessions.take_silent(self.now):
             self.count("sessions_silent")
-            touched += self.end_session(session, charge=True)
+            self.end_session(session, charge=True)
             self._tell_closed(session.peer, "silent for too long")
+        touched, self._touched = self._touched, []
         return touched
 
     def _close(self, session: Session, reason: str, told: bool) -> None:
-        self._touched += self.end_session(session, charge=False)
+        self.end_session(session, charge=False)
         if told:
             self._tell_closed(session.peer, reason)
 
@@ -171,36 +155,42 @@ class Reception:
         header = {"re": "closed", "code": error.code, "error": error.name, "text": error.text}
         self._replies.append(Reply(peer, header))
 
-    def end_session(self, session: Session, charge: bool) -> list[ServedSlot]:
-        """Its messages come back; gives the slots that have them."""
+    def end_session(self, session: Session, charge: bool) -> None:
+        """Its messages come back, here and where other brokers serve them."""
         self.sessions.remove(session)
-        touched: list[ServedSlot] = []
-        for slot, number in session.queues:
-            served = self._slots.find(slot)
-            queue = served.machine.queues.get(number) if served else None
-            if served is None or queue is None or queue.deleted:
-                continue
-            served.machine.log.advance_time(self.now)
-            end_takers_of(queue, session)
-            return_of_session(served.machine, queue, session, charge)
-            touched.append(served)
-        return touched
+        self.release(session, charge)
+        if self.forwarding is not None:
+            self.forwarding.end_session(session, charge)
 
-    def adopt(self, served: ServedSlot) -> None:
+    def release(self, session: Session, charge: bool) -> None:
+        """What a session, or a guest, held of the slots that are served here comes back."""
+        for slot, number in session.queues:
+            replica = self._replicas.find(slot)
+            if replica is None or not replica.machine.is_serving:
+                continue
+            queue = replica.machine.queues.get(number)
+            if queue is None or queue.deleted:
+                continue
+            replica.machine.log.advance_time(self.now)
+            end_takers_of(queue, session)
+            return_of_session(replica.machine, queue, session, charge)
+            self._touched.append(replica)
+
+    def adopt(self, replica: Replica) -> None:
         """A slot that was opened after the alarm was set."""
-        served.machine.alarm = self._alarm
+        replica.machine.alarm = self._alarm
 
     def set_alarm(self, reason: str | None) -> None:
         self._alarm = reason
-        for served in self._slots:
-            served.machine.alarm = reason
+        for replica in self._replicas:
+            replica.machine.alarm = reason
 
     def begin_drain(self) -> None:
         """Waiting gets fail by name now; consumers hear it with the farewell."""
         self.draining = True
         error = ShuttingDown("this broker is shutting down")
-        for served in self._slots:
-            for queue in served.machine.queues.values():
+        for replica in self._replicas:
+            for queue in replica.machine.queues.values():
                 for getter in list(queue.getters.values()):
                     end_getter(queue, getter)
                     self._replies.append(failed(getter.session.peer, getter.req, error))

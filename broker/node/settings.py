@@ -9,10 +9,12 @@ from broker import limits
 
 @dataclass(slots=True, frozen=True)
 class NodeSettings:
-    """``broker_id`` names this broker in every welcome."""
+    """``broker_id`` names this broker in every welcome; in a cluster the map says ``slots``."""
 
     broker_id: str
     version: str
+    #: The name of the cluster that this broker belongs to; "" for a broker that is alone.
+    cluster: str = ""
     slots: int = limits.SLOTS_DEFAULT
     auto_declare: bool = True
     sessions_max: int = limits.SESSIONS_MAX

@@ -10,6 +10,7 @@
               SETTLED    queue u32 | chunk u64       (the bitmap itself)
               ATTEMPTED  queue u32 | first position u64
               PRODUCER   queue u32 | producer id
+              PROMISE    the latest epoch that this copy has promised to a primary
 
 ``inst`` is the local instance of a slot.  Instance 0 is the store's own: its META row counts
 instances and reigns, its SLOT rows (slot u32) name the instance of each slot.
@@ -37,6 +38,9 @@ class StateKind(IntEnum):
     ATTEMPTED = 3
     PRODUCER = 4
     SLOT = 5
+    PROMISE = 6
+    #: Of the store: an instance that a snapshot is being written into.
+    PARTIAL = 7
 
 
 def log_key(instance: int, lsn: int) -> bytes:
@@ -53,6 +57,12 @@ def body_key(instance: int, number: int, lane: int, first: int) -> bytes:
 
 def first_of_body(key: bytes) -> int:
     return int(_BODY.unpack(key)[3])
+
+
+def place_of_body(key: bytes) -> tuple[int, int]:
+    """(queue number, first position)"""
+    _, number, _, first = _BODY.unpack(key)
+    return number, first
 
 
 def queue_bodies(instance: int, number: int) -> tuple[bytes, bytes]:
@@ -77,6 +87,14 @@ def instance_keys(instance: int) -> tuple[bytes, bytes]:
 
 def meta_key(instance: int) -> bytes:
     return _STATE.pack(instance, StateKind.META)
+
+
+def promise_key(instance: int) -> bytes:
+    return _STATE.pack(instance, StateKind.PROMISE)
+
+
+def partial_key(instance: int) -> bytes:
+    return _STATE_QUEUE.pack(STORE_INSTANCE, StateKind.PARTIAL, instance)
 
 
 def slot_key(slot: int) -> bytes:

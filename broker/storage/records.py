@@ -91,6 +91,27 @@ def decode_log_row(lsn: int, row: bytes, previous_chain: int) -> LogRow:
     return LogRow(epoch, now, chain, entry)
 
 
+def epoch_of_row(row: bytes) -> int:
+    """The epoch that a row of the log says it is of; the chain is not checked."""
+    if len(row) < _LOG_BYTES_MIN:
+        raise DataDamaged(f"a log row has only {len(row)} bytes")
+    return int(_LOG_HEAD.unpack_from(row)[2])
+
+
+def is_put_row(row: bytes) -> bool:
+    """True for a row that a stored batch belongs to."""
+    return row[1] == Kind.BATCH_PUT
+
+
+def decode_stored_entry(lsn: int, row: bytes) -> entries.Entry:
+    """The entry of a row whose chain was checked when it was written or received."""
+    _, kind, _, now = _LOG_HEAD.unpack_from(row)
+    try:
+        return _DECODERS[Kind(kind)](msgpack.unpackb(row[_LOG_BYTES_MIN:]), now)
+    except Exception as error:
+        raise DataDamaged(f"log row {lsn} does not decode: {error!r}") from None
+
+
 def encode_body(body: StoredBatch) -> tuple[bytes, int]:
     """(the value, its crc)"""
     facts = _BODY_FACTS.pack(BODY_VERSION, body.count, body.put_at, body.expires_at, body.due_at)

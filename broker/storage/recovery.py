@@ -1,4 +1,4 @@
-"""From rows to a serving machine: the one path of restart, and later of promotion and catch-up.
+"""From rows to a machine: the one path of restart, of a step down and of a copied slot.
 
     state = fold(the checkpoint's rows, the committed tail of the log)
 
@@ -13,12 +13,10 @@ from typing import Any
 import msgpack
 
 from broker.cluster.slot_log import Proposed, SlotLog
-from broker.core.applying import fold
-from broker.core.due import come_due
+from broker.core.applying import apply_committed
 from broker.core.ledger import Ledger
 from broker.core.machine import SlotMachine
 from broker.errors import DataDamaged, FormatTooNew
-from broker.model.entries import EpochStart
 from broker.storage import keys
 from broker.storage.records import decode_log_row
 from broker.storage.slot_store import META_VERSION, SlotStore
@@ -33,18 +31,23 @@ def open_machine(
     *,
     slot: int,
     instance: int,
-    epoch: int,
     now: int,
     draw: Callable[[int], bytes],
     auto_declare: bool,
     log_kept_bytes: int,
+    is_alone: bool,
 ) -> tuple[SlotMachine, SlotStore]:
-    """The machine of a slot, new or recovered; its epoch's first entry is proposed."""
+    """The machine of a slot, new or recovered, folded as far as the log is known to be committed.
+
+    Alone, what is on disk is committed; a replica is told by its primary.
+    """
     meta = _read_meta(store, instance)
     applied_lsn = meta["applied_lsn"] if meta else 0
     chain = meta["chain"] if meta else 0
-    log = SlotLog(epoch, applied_lsn, max(now, meta["now"] if meta else 0), chain)
+    epochs = [(start[0], start[1]) for start in meta["epoch_starts"]] if meta else []
+    log = SlotLog(0, applied_lsn, max(now, meta["now"] if meta else 0), chain, epochs)
     slot_store = SlotStore(store, instance, chain)
+    slot_store.promised_epoch = _read_promise(store, instance)
     machine = SlotMachine(
         slot,
         log,
@@ -56,26 +59,22 @@ def open_machine(
     if meta:
         slot_store.trim_lsn = meta["trim_lsn"]
         machine.next_queue_number = meta["next_queue_number"]
-        machine.epoch_starts = [(start[0], start[1]) for start in meta["epoch_starts"]]
         _read_rows(store, instance, machine)
-    _replay(store, instance, slot_store, machine)
-    if meta and log.last_lsn < meta["commit_lsn"]:
+    _read_log(store, instance, slot_store, machine)
+    commit_lsn = meta["commit_lsn"] if meta else 0
+    if log.last_lsn < commit_lsn:
         raise DataDamaged(
-            f"slot {slot}: the log ends at {log.last_lsn}, but {meta['commit_lsn']} was committed"
+            f"slot {slot}: the log ends at {log.last_lsn}, but {commit_lsn} was committed"
         )
-    for queue in machine.queues.values():
-        queue.begin_epoch()
-        # What was settled and not yet swept is looked at by the first trim of this epoch.
-        machine.marks.touch(queue.ledger.number, queue.ledger.next_position)
-        if queue.resting_until:
-            machine.wake_at(queue, queue.resting_until[0][0])
-    machine.due.expect(0)
-    while machine.due.at is not None and machine.due.at <= machine.now:
-        # What was due before the restart may be named by who held it, before any turn.
-        come_due(machine)
-    machine.expiry.expect(0)
-    machine.propose(EpochStart(epoch))
+    log.durable_lsn = log.last_lsn
+    log.commit(log.last_lsn if is_alone else commit_lsn)
+    apply_committed(machine)
     return machine, slot_store
+
+
+def _read_promise(store: Store, instance: int) -> int:
+    row = store.get(Family.STATE, keys.promise_key(instance))
+    return int(_unpacked(row, "a promised epoch")) if row is not None else 0
 
 
 def _read_meta(store: Store, instance: int) -> dict[str, Any] | None:
@@ -119,8 +118,8 @@ def _all_rows(
         low = rows[-1][0] + b"\0"
 
 
-def _replay(store: Store, instance: int, slot_store: SlotStore, machine: SlotMachine) -> None:
-    """Folds the log behind the checkpoint; alone, what is on disk is committed."""
+def _read_log(store: Store, instance: int, slot_store: SlotStore, machine: SlotMachine) -> None:
+    """Takes in the log behind the checkpoint."""
     log = machine.log
     low = keys.log_key(instance, log.applied_lsn + 1)
     _, high = keys.instance_keys(instance)
@@ -130,10 +129,7 @@ def _replay(store: Store, instance: int, slot_store: SlotStore, machine: SlotMac
             raise DataDamaged(f"slot {machine.slot}: log row {log.last_lsn + 1} is missing")
         row = decode_log_row(lsn, value, slot_store.chain)
         slot_store.chain = row.chain
-        proposed = Proposed(lsn, row.now, row.entry)
-        proposed.chain = row.chain
-        log.replay(proposed)
-        fold(machine, proposed)
+        log.receive(Proposed(lsn, row.now, row.entry, row.chain), row.epoch)
 
 
 def _unpacked(row: bytes, what: str) -> Any:

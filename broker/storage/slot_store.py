@@ -9,7 +9,7 @@ nothing: recovery folds the log from the checkpoint and does the effects again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -21,10 +21,27 @@ from broker.limits import BATCH_COUNT_MAX
 from broker.model.entries import BatchPut, Entry, ExpirySwept, QueueDeleted, Trimmed
 from broker.model.stored_batch import StoredBatch
 from broker.storage import keys
-from broker.storage.records import decode_body, encode_body, encode_log_row, stored_count
+from broker.storage.records import (
+    decode_body,
+    decode_log_row,
+    decode_stored_entry,
+    encode_body,
+    encode_log_row,
+    stored_count,
+)
 from broker.storage.store import Family, Store, WriteOps
 
 META_VERSION = 1
+#: Rows of the log in one read for a follower.
+READ_ENTRIES = 1_000
+
+
+class WrittenRow(NamedTuple):
+    """A row of the log as it lies on the disk, with the stored batch that it refers to."""
+
+    lsn: int
+    row: bytes
+    body: bytes | None
 
 
 class SlotStore:
@@ -36,6 +53,8 @@ class SlotStore:
         #: The checksum chain's value at the last row written.
         self.chain = chain
         self.trim_lsn = 0
+        #: No primary of an earlier epoch is listened to any more.
+        self.promised_epoch = 0
         #: Written since the last checkpoint.
         self.bytes_since_checkpoint = 0
         self.entries_since_checkpoint = 0
@@ -92,36 +111,122 @@ class SlotStore:
             for key, value in rows
         ]
 
-    def write_entries(self, ops: WriteOps, machine: SlotMachine) -> int | None:
-        """Rows for all that was proposed since the last call; gives the last lsn written."""
+    def write_entries(
+        self, ops: WriteOps, machine: SlotMachine, tail: list[WrittenRow] | None = None
+    ) -> int | None:
+        """Rows for all that was proposed since the last call; gives the last lsn written.
+
+        ``tail`` takes the rows as they were written, for the followers.
+        """
         last: int | None = None
         before = ops.bytes
         for proposed in machine.log.take_unwritten():
-            self._write_entry(ops, machine.log.epoch, proposed)
+            row = self._write_entry(ops, machine.log.epoch, proposed)
+            if tail is not None:
+                tail.append(row)
             self.entries_since_checkpoint += 1
             last = proposed.lsn
-        self.bytes_since_checkpoint += ops.bytes - before
-        machine.marks.note(ops.bytes - before)
-        if last is not None:
-            machine.marks.maybe_mark(last)
+        self._note_written(machine, ops.bytes - before, last)
         return last
 
-    def _write_entry(self, ops: WriteOps, epoch: int, proposed: Proposed) -> None:
+    def _note_written(self, machine: SlotMachine, size: int, last_lsn: int | None) -> None:
+        self.bytes_since_checkpoint += size
+        machine.marks.note(size)
+        if last_lsn is not None:
+            machine.marks.maybe_mark(last_lsn)
+
+    def _write_entry(self, ops: WriteOps, epoch: int, proposed: Proposed) -> WrittenRow:
         entry = proposed.entry
-        body_crc = 0
+        value, body_crc = None, 0
         if isinstance(entry, BatchPut):
-            body = entry.body
-            value, body_crc = encode_body(body)
-            key = keys.body_key(self.instance, entry.number, body.lane, body.first)
-            ops.put(Family.BODY, key, value)
-            place = (entry.number, body.lane, body.first, body.count)
-            if body.expires_at:
-                self._put_index_row(ops, Family.EXPIRY, IndexRow(body.expires_at, *place))
-            if body.due_at:
-                self._put_index_row(ops, Family.DUE, IndexRow(body.due_at, *place))
-        row_value, self.chain = encode_log_row(epoch, proposed.now, entry, self.chain, body_crc)
+            value, body_crc = encode_body(entry.body)
+            self._put_body(ops, entry, value)
+        row, self.chain = encode_log_row(epoch, proposed.now, entry, self.chain, body_crc)
         proposed.chain = self.chain
-        ops.put(Family.LOG, keys.log_key(self.instance, proposed.lsn), row_value)
+        ops.put(Family.LOG, keys.log_key(self.instance, proposed.lsn), row)
+        return WrittenRow(proposed.lsn, row, value)
+
+    def _put_body(self, ops: WriteOps, entry: BatchPut, value: bytes) -> None:
+        body = entry.body
+        ops.put(Family.BODY, self._body_key(entry), value)
+        place = (entry.number, body.lane, body.first, body.count)
+        if body.expires_at:
+            self._put_index_row(ops, Family.EXPIRY, IndexRow(body.expires_at, *place))
+        if body.due_at:
+            self._put_index_row(ops, Family.DUE, IndexRow(body.due_at, *place))
+
+    def _body_key(self, entry: BatchPut) -> bytes:
+        return keys.body_key(self.instance, entry.number, entry.body.lane, entry.body.first)
+
+    def write_received(
+        self, ops: WriteOps, machine: SlotMachine, rows: list[bytes], bodies: list[bytes]
+    ) -> None:
+        """Appends what the primary sent, byte for byte; raises DataDamaged when it does not
+        continue this log's checksums, and then has appended what stood before it."""
+        before = ops.bytes
+        log = machine.log
+        values = iter(bodies)
+        for row in rows:
+            lsn = log.last_lsn + 1
+            found = decode_log_row(lsn, row, self.chain)
+            if isinstance(found.entry, BatchPut):
+                value = next(values, None)
+                if value is None:
+                    raise DataDamaged(f"log row {lsn} came without its batch")
+                self._put_body(ops, found.entry, value)
+            self.chain = found.chain
+            log.receive(Proposed(lsn, found.now, found.entry, found.chain), found.epoch)
+            ops.put(Family.LOG, keys.log_key(self.instance, lsn), row)
+            self.entries_since_checkpoint += 1
+        self._note_written(machine, ops.bytes - before, log.last_lsn if rows else None)
+
+    def cut(self, ops: WriteOps, machine: SlotMachine, lsn: int) -> None:
+        """Takes the entries above ``lsn`` out of the log, and their bodies with them."""
+        for proposed in machine.log.cut(lsn):
+            ops.delete(Family.LOG, keys.log_key(self.instance, proposed.lsn))
+            entry = proposed.entry
+            if isinstance(entry, BatchPut):
+                body = entry.body
+                ops.delete(Family.BODY, self._body_key(entry))
+                place = (entry.number, body.lane, body.first)
+                if body.expires_at:
+                    key = keys.index_key(self.instance, body.expires_at, *place)
+                    ops.delete(Family.EXPIRY, key)
+                if body.due_at:
+                    ops.delete(Family.DUE, keys.index_key(self.instance, body.due_at, *place))
+        self.chain = machine.log.last_chain
+
+    def read_entries(self, first_lsn: int, last_lsn: int, bytes_max: int) -> list[WrittenRow]:
+        """Rows of the log with their bodies, ended by ``bytes_max``; at least one where there is
+        one.  Raises DataDamaged for a body that is missing or fails its checksum."""
+        low = keys.log_key(self.instance, first_lsn)
+        high = keys.log_key(self.instance, last_lsn + 1)
+        found: list[WrittenRow] = []
+        for key, row in self._store.scan(Family.LOG, low, high, READ_ENTRIES, bytes_max):
+            lsn = keys.lsn_of(key)
+            entry = decode_stored_entry(lsn, row)
+            value = self._read_body(lsn, entry) if isinstance(entry, BatchPut) else None
+            found.append(WrittenRow(lsn, row, value))
+            bytes_max -= len(row) + len(value or b"")
+            if bytes_max <= 0:
+                break
+        return found
+
+    def _read_body(self, lsn: int, entry: BatchPut) -> bytes:
+        value = self._store.get(Family.BODY, self._body_key(entry))
+        if value is None:
+            raise DataDamaged(f"the batch of log row {lsn} is missing")
+        try:
+            decode_body(entry.body.lane, entry.body.first, value)
+        except UnreadableMessage as error:
+            raise DataDamaged(f"the batch of log row {lsn}: {error.text}") from None
+        return value
+
+    def promise(self, ops: WriteOps, epoch: int) -> None:
+        """From the sync of ``ops`` on no earlier primary is listened to, over restarts too."""
+        assert epoch >= self.promised_epoch, "a promise is never taken back"
+        self.promised_epoch = epoch
+        ops.put(Family.STATE, keys.promise_key(self.instance), msgpack.packb(epoch))
 
     def _put_index_row(self, ops: WriteOps, family: Family, row: IndexRow) -> None:
         key = keys.index_key(self.instance, *row[:4])
@@ -135,6 +240,7 @@ class SlotStore:
         machine.disk_effects = []
         for effect in effects:
             _EFFECTS[type(effect)](self, ops, effect)
+        machine.log.epochs.forget_below(self.trim_lsn)
 
     def _trim(self, ops: WriteOps, effect: Trimmed) -> None:
         low = keys.log_key(self.instance, self.trim_lsn)
@@ -194,7 +300,7 @@ class SlotStore:
         meta = {
             "version": META_VERSION,
             "slot": machine.slot,
-            "epoch_starts": machine.epoch_starts,
+            "epoch_starts": log.epochs.up_to(log.applied_lsn),
             "applied_lsn": log.applied_lsn,
             "commit_lsn": log.commit_lsn,
             "chain": log.applied_chain,

@@ -47,6 +47,11 @@ class WriteOps:
         self.ops.append((self.DELETE_RANGE, family, low, high))
         self.bytes += len(low) + len(high)
 
+    def clear(self) -> None:
+        """They were written; others may follow."""
+        self.ops = []
+        self.bytes = 0
+
     def __bool__(self) -> bool:
         return bool(self.ops)
 

@@ -239,5 +239,5 @@ class Judge:
                     assert consumer.queue is not queue or consumer.credit == 0 or queue.auto_ack
 
     def _require_no_other_queue(self) -> None:
-        names = {name for s in self.rig.node._slots for name in s.machine.names}
+        names = {name for s in self.rig.node._replicas for name in s.machine.names}
         assert names == set(self.model.queues)

@@ -76,7 +76,7 @@ def finish(world: World) -> None:
     for name in set(world.model.queues) - set(names):
         assert stored_batches(world.rig, world.rig.queue(name)) == {}
     alive = {
-        (s.store.instance, number) for s in world.rig.node._slots for number in s.machine.queues
+        (s.store.instance, number) for s in world.rig.node._replicas for number in s.machine.queues
     }
     for key, _ in world.rig.rows(Family.BODY):
         assert (int.from_bytes(key[:4], "big"), int.from_bytes(key[4:8], "big")) in alive

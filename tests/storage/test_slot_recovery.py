@@ -76,6 +76,7 @@ def test_a_log_cut_below_what_was_committed_is_refused(rig: NodeRig) -> None:
     machine = rig.machine("q")
     rig.store.sync()
     machine.log.become_durable(machine.log.last_lsn)
+    machine.log.commit(machine.log.last_lsn)
     rig.node.close(rig.now)
     rig.store.sync()
     rig.store.alter(Family.LOG, log_keys(rig)[-1], None)

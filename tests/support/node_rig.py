@@ -18,7 +18,7 @@ from broker.core.queue import Queue
 from broker.model.slots import slot_of
 from broker.node.node import Node
 from broker.node.settings import NodeSettings
-from broker.node.slots import ServedSlot
+from broker.node.replica import Replica
 from broker.storage.memory_store import MemoryStore
 from broker.storage.store import Family, WriteOps
 
@@ -239,8 +239,8 @@ class NodeRig:
 
     # A look inside
 
-    def served(self, queue: str) -> ServedSlot:
-        served = self.node._slots.find(slot_of(queue, self.settings.slots))
+    def served(self, queue: str) -> Replica:
+        served = self.node._replicas.find(slot_of(queue, self.settings.slots))
         assert served is not None
         return served
 

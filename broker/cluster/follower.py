@@ -1,0 +1,44 @@
+"""The follower's side of a slot's replication: which entries of a ``prepare`` continue its log.
+
+Rules:
+
+- R1  a prepare is taken only when its epoch is at least the promised one and (prev_lsn, prev_epoch)
+      is in the log; then all up to prev_lsn is the same as the primary's.
+- R7  where the logs part is found by the epochs, never by a watermark; what is cut is never
+      committed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from broker.cluster.messages import Refusal
+from broker.cluster.slot_log import SlotLog
+
+
+class Refuse(NamedTuple):
+    reason: Refusal
+    known: int
+
+
+class Take(NamedTuple):
+    """Cut the log to ``cut_to`` when that is not None, then append from row ``skip`` on."""
+
+    skip: int
+    cut_to: int | None
+
+
+def judge_prepare(log: SlotLog, prev_lsn: int, prev_epoch: int, epochs: list[int]) -> Take | Refuse:
+    """``epochs`` are those of the rows, which follow prev_lsn one by one."""
+    if prev_lsn > log.last_lsn:
+        return Refuse(Refusal.GAP, log.last_lsn)
+    # What is committed is the same everywhere, whatever the table has forgotten of it.
+    if prev_lsn > log.commit_lsn and log.epochs.at(prev_lsn) != prev_epoch:
+        return Refuse(Refusal.MISMATCH, max(log.epochs.start_of(prev_lsn) - 1, log.commit_lsn))
+    for index, epoch in enumerate(epochs):
+        lsn = prev_lsn + 1 + index
+        if lsn > log.last_lsn:
+            return Take(index, None)
+        if lsn > log.commit_lsn and log.epochs.at(lsn) != epoch:
+            return Take(index, lsn - 1)
+    return Take(len(epochs), None)

@@ -1,0 +1,208 @@
+"""What brokers say to one another; each may be lost, doubled, delayed and overtaken.
+
+All that goes to one broker in one turn is one multipart:
+
+    header   msgpack [version, cluster id, from broker, its incarnation, boot, stream, sequence]
+    body     msgpack [[kind, field ...], ...], one array a message
+    raw ...  the frames of the messages that have some, in their order
+
+A message of the log carries its slot and epoch, and the incarnation of the copy it means or comes
+from.  ``boot`` is drawn at each start and ``sequence`` counts the multiparts to this receiver, so
+that it sees where some are missing.  That matters to what is forwarded for clients and to nothing
+else: a ``stream`` of forwarded commands ends there, and the sender begins another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import msgpack
+
+from broker.errors import NotAnEnvelope, UnknownVersion
+
+LINK_VERSION = 1
+
+
+class LinkHeader(NamedTuple):
+    cluster: str
+    broker: str
+    incarnation: str
+    boot: int
+    stream: int
+    sequence: int
+
+
+class Prepare(NamedTuple):
+    """Entries behind (prev_lsn, prev_epoch); with none of them it is a heartbeat."""
+
+    slot: int
+    epoch: int
+    incarnation: str
+    prev_lsn: int
+    prev_epoch: int
+    commit_lsn: int
+    rows: list[bytes]
+    #: The stored batch of each row that has one, in their order.
+    raw: list[bytes]
+
+
+class Prepared(NamedTuple):
+    """The sender's log agrees with the primary's up to ``received_lsn``, on its disk up to
+    ``durable_lsn``."""
+
+    slot: int
+    epoch: int
+    incarnation: str
+    received_lsn: int
+    durable_lsn: int
+
+
+class Refusal(IntEnum):
+    #: The sender has promised ``known``, a later epoch.
+    STALE_EPOCH = 1
+    #: The log ends at ``known``, before prev_lsn.
+    GAP = 2
+    #: The entry at prev_lsn is of another epoch; what is at ``known`` may agree.
+    MISMATCH = 3
+    #: The copy that is meant is not the one that is here.
+    WRONG_STORE = 4
+    #: The log does not continue as its checksums say: this copy counts no more.
+    SUSPECT = 5
+
+
+class Refused(NamedTuple):
+    slot: int
+    epoch: int
+    incarnation: str
+    reason: int
+    known: int
+
+
+class SnapshotPart(NamedTuple):
+    """Rows of a slot as of ``lsn``, the rest follows by the log: part number ``part``, each row
+    (family, key behind the instance, value)."""
+
+    slot: int
+    epoch: int
+    incarnation: str
+    lsn: int
+    part: int
+    is_last: bool
+    rows: list[tuple[int, bytes, bytes]]
+
+
+class SnapshotTaken(NamedTuple):
+    slot: int
+    epoch: int
+    incarnation: str
+    lsn: int
+    part: int
+
+
+class Forward(NamedTuple):
+    """A client's command for a slot of the receiver; ``resumes`` is the client's former session."""
+
+    session: bytes
+    resumes: bytes
+    raw: list[bytes]
+
+
+class Answer(NamedTuple):
+    """A reply to a client of the receiver."""
+
+    session: bytes
+    raw: list[bytes]
+
+
+class SessionEnded(NamedTuple):
+    """A client of the sender is gone; ``charge`` tells whether for a fault of its own."""
+
+    session: bytes
+    charge: bool
+
+
+class LinkReset(NamedTuple):
+    """Multiparts of ``stream`` are missing here: whatever it carried for clients is lost."""
+
+    boot: int
+    stream: int
+
+
+Message = (
+    Prepare
+    | Prepared
+    | Refused
+    | SnapshotPart
+    | SnapshotTaken
+    | Forward
+    | Answer
+    | SessionEnded
+    | LinkReset
+)
+_KINDS: dict[type[Any], int] = {
+    Prepare: 1,
+    Prepared: 2,
+    Refused: 3,
+    SnapshotPart: 4,
+    SnapshotTaken: 5,
+    Forward: 6,
+    Answer: 7,
+    SessionEnded: 8,
+    LinkReset: 9,
+}
+_TYPES: dict[int, Callable[..., Message]] = {kind: made for made, kind in _KINDS.items()}
+_WITH_RAW = {_KINDS[kind] for kind in (Prepare, Forward, Answer)}
+
+
+def encode_link(header: LinkHeader, messages: list[Message]) -> list[bytes]:
+    body: list[Any] = []
+    raw: list[bytes] = []
+    for message in messages:
+        kind = _KINDS[type(message)]
+        if isinstance(message, Prepare | Forward | Answer):
+            raw += message.raw
+            body.append([kind, *message[:-1], len(message.raw)])
+        else:
+            body.append([kind, *message])
+    return [msgpack.packb([LINK_VERSION, *header]), msgpack.packb(body), *raw]
+
+
+def decode_link(frames: list[bytes]) -> tuple[LinkHeader, list[Message]]:
+    """Raises NotAnEnvelope or UnknownVersion, and nothing else, whatever the frames hold."""
+    header = _decode_header(frames)
+    try:
+        messages = _decode_messages(frames)
+    except Exception as error:
+        # msgpack and the constructors raise many kinds on bad input; all say the same to us.
+        raise NotAnEnvelope(f"the multipart is broken: {type(error).__name__}") from None
+    return header, messages
+
+
+def _decode_header(frames: list[bytes]) -> LinkHeader:
+    try:
+        version, *fields = msgpack.unpackb(frames[0], max_ext_len=0)
+        header = LinkHeader(*fields)
+    except Exception as error:
+        raise NotAnEnvelope(f"the header is broken: {type(error).__name__}") from None
+    if version != LINK_VERSION:
+        raise UnknownVersion(f"brokers here speak link version {LINK_VERSION}, not {version!r}")
+    kinds = (str, str, str, int, int, int)
+    if not all(value.__class__ is kind for value, kind in zip(header, kinds, strict=True)):
+        raise NotAnEnvelope("a field of the header is of another type")
+    return header
+
+
+def _decode_messages(frames: list[bytes]) -> list[Message]:
+    messages: list[Message] = []
+    at = 2
+    for kind, *fields in msgpack.unpackb(frames[1], max_ext_len=0):
+        if kind in _WITH_RAW:
+            count = fields[-1]
+            fields[-1] = frames[at : at + count]
+            if len(fields[-1]) != count:
+                raise ValueError("frames are missing")
+            at += count
+        messages.append(_TYPES[kind](*fields))
+    return messages

@@ -1,0 +1,29 @@
+"""The start of a reign: the volatile side of every queue, built from what is committed.
+
+A restart of a broker that is alone and the promotion of a replica are the same thing: the ledgers
+are folded as far as the log is committed, and from here on messages are handed out.
+"""
+
+from __future__ import annotations
+
+from broker.core.due import come_due
+from broker.core.machine import SlotMachine
+from broker.core.tags import encode_tag
+
+
+def begin_reign(machine: SlotMachine) -> None:
+    """To be called when all that earlier reigns left is applied; what was in flight is ready."""
+    machine.is_serving = True
+    epoch = machine.log.epoch
+    for queue in machine.queues.values():
+        queue.tag = encode_tag(machine.slot, epoch, queue.ledger.uuid)
+        queue.begin_epoch()
+        # What was settled and not yet swept is looked at by the first trim of this epoch.
+        machine.marks.touch(queue.ledger.number, queue.ledger.next_position)
+        if queue.resting_until:
+            machine.wake_at(queue, queue.resting_until[0][0])
+    machine.due.expect(0)
+    while machine.due.at is not None and machine.due.at <= machine.now:
+        # What was due before may be named by who held it, before any turn.
+        come_due(machine)
+    machine.expiry.expect(0)

@@ -1,0 +1,191 @@
+"""Questions about the broker or the cluster as a whole: ``map``, ``queues``, ``stats`` of all.
+
+Each broker answers for the slots that it serves.  In a cluster the one that was asked puts the same
+question to the others, gathers for a while, and says which slots nobody answered for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgpack
+
+from broker.cluster.messages import Answer, Forward
+from broker.core.queue_handlers import stats_of
+from broker.core.session import Session
+from broker.limits import GATHER_MAX
+from broker.model import commands
+from broker.model.replies import Reply, ok
+from broker.node.federation import Federation
+from broker.node.reception import Reception
+from broker.node.replicas import Replicas
+from broker.protocol.commands import VERSION
+
+_TOTALS = ("ready", "in_flight", "delayed", "messages", "bytes", "queues")
+
+
+class _Gathering:
+    """One question that others were asked: who is still to answer, and what came."""
+
+    __slots__ = ("command", "ends_at", "parts", "peer", "waiting")
+
+    def __init__(self, peer: bytes, command: commands.Command, ends_at: int) -> None:
+        self.peer = peer
+        self.command = command
+        self.ends_at = ends_at
+        self.waiting: set[str] = set()
+        self.parts: list[dict[str, Any]] = []
+
+
+class Census:
+    def __init__(
+        self, reception: Reception, replicas: Replicas, federation: Federation | None
+    ) -> None:
+        self._reception = reception
+        self._replicas = replicas
+        self._federation = federation
+        self._gatherings: dict[bytes, _Gathering] = {}
+        self._next_id = 1
+        self.handlers: dict[
+            type[commands.Command], Callable[[bytes, Session | None, Any], None]
+        ] = {
+            commands.Map: self._handle_map,
+            commands.Queues: self._handle_queues,
+        }
+        if federation is not None:
+            federation.take_count = self._take
+
+    def _handle_map(self, peer: bytes, session: Session | None, command: commands.Map) -> None:
+        if command.req is not None:
+            self._reception.add_replies([ok(peer, command.req, **self._map())])
+
+    def _map(self) -> dict[str, Any]:
+        me = self._reception.broker_id
+        slots = self._replicas.slots
+        federation = self._federation
+        if federation is None:
+            reign = self._replicas.reign
+            owners, epochs = [me] * slots, [reign] * slots
+            return {"slots": slots, "brokers": {me: []}, "owners": owners, "epochs": epochs}
+        steering = federation.steering
+        view = steering.view
+        return {
+            "cluster": self._reception.welcome.get("cluster", ""),
+            "slots": slots,
+            "brokers": {name: list(record.clients) for name, record in view.brokers.items()},
+            "owners": [steering.primary_of(slot) for slot in range(slots)],
+            "epochs": [
+                view.slots[slot].config.epoch if slot in view.slots else 0 for slot in range(slots)
+            ],
+        }
+
+    def _handle_queues(
+        self, peer: bytes, session: Session | None, command: commands.Queues
+    ) -> None:
+        if command.req is not None:
+            self._ask(peer, command, self._own_queues(command))
+
+    def handle_all_stats(self, peer: bytes, session: Session, command: commands.Stats) -> None:
+        """Totals over all queues, and this broker's own counters."""
+        if command.req is not None:
+            self._ask(peer, command, self._own_stats())
+
+    def handle_guest(self, guest: Session, command: commands.Command) -> bool:
+        """Answers for this broker alone; False when it is no such question."""
+        if isinstance(command, commands.Queues):
+            part = self._own_queues(command)
+        elif isinstance(command, commands.Stats) and command.queue is None:
+            part = self._own_stats()
+        else:
+            return False
+        self._reception.add_replies([ok(guest.peer, command.req or 0, **part)])
+        return True
+
+    def _own_queues(self, command: commands.Queues) -> dict[str, Any]:
+        names = sorted(
+            name
+            for replica in self._replicas
+            if replica.machine.is_serving
+            for name, queue in replica.machine.names.items()
+            if name > command.after and not queue.deleted
+        )
+        return {
+            "queues": names[: command.max],
+            "more": len(names) > command.max,
+            "served": self._served(),
+        }
+
+    def _own_stats(self) -> dict[str, Any]:
+        totals = dict.fromkeys(_TOTALS, 0)
+        for replica in self._replicas:
+            if not replica.machine.is_serving:
+                continue
+            for queue in replica.machine.queues.values():
+                totals["queues"] += 1
+                stats = stats_of(replica.machine, queue)
+                for name in _TOTALS[:-1]:
+                    totals[name] += stats[name]
+        return {"stats": totals, "served": self._served()}
+
+    def _served(self) -> list[int]:
+        return sorted(replica.slot for replica in self._replicas if replica.machine.is_serving)
+
+    # Asking the others
+
+    def _ask(self, peer: bytes, command: commands.Command, own: dict[str, Any]) -> None:
+        gathering = _Gathering(peer, command, self._reception.now + GATHER_MAX)
+        gathering.parts.append(own)
+        federation = self._federation
+        others = federation.reachable(self._reception.now) if federation is not None else []
+        if federation is None or not others:
+            self._reception.add_replies([self._result(gathering)])
+            return
+        question = self._next_id.to_bytes(16, "big")
+        self._next_id += 1
+        self._gatherings[question] = gathering
+        frames = [msgpack.packb(_question(command))]
+        for broker in others:
+            gathering.waiting.add(broker)
+            federation.peers.post(broker, Forward(question, b"", frames))
+
+    def _take(self, broker: str, message: Answer) -> bool:
+        """An answer of another broker; False when it answers no question of ours."""
+        gathering = self._gatherings.get(message.session)
+        if gathering is None:
+            return False
+        if broker in gathering.waiting:
+            gathering.waiting.discard(broker)
+            gathering.parts.append(msgpack.unpackb(message.raw[0]))
+            if not gathering.waiting:
+                del self._gatherings[message.session]
+                self._reception.add_replies([self._result(gathering)])
+        return True
+
+    def end_late(self, now: int) -> list[Reply]:
+        """Questions that waited long enough are answered with what came."""
+        late = [key for key, gathering in self._gatherings.items() if gathering.ends_at <= now]
+        return [self._result(self._gatherings.pop(key)) for key in late]
+
+    def _result(self, gathering: _Gathering) -> Reply:
+        command, parts = gathering.command, gathering.parts
+        assert command.req is not None
+        fields: dict[str, Any] = {}
+        if isinstance(command, commands.Queues):
+            names = sorted({name for part in parts for name in part["queues"]})
+            more = any(part["more"] for part in parts) or len(names) > command.max
+            fields = {"queues": names[: command.max], "more": more}
+        else:
+            totals = {name: sum(part["stats"][name] for part in parts) for name in _TOTALS}
+            fields = {"stats": {**totals, **self._reception.own_stats()}}
+        if self._federation is not None:
+            served = {slot for part in parts for slot in part["served"]}
+            missing = [slot for slot in range(self._replicas.slots) if slot not in served]
+            fields["slots_missing"] = missing
+        return ok(gathering.peer, command.req, **fields)
+
+
+def _question(command: commands.Command) -> dict[str, Any]:
+    if isinstance(command, commands.Queues):
+        return {"v": VERSION, "cmd": "queues", "req": 0, "after": command.after, "max": command.max}
+    return {"v": VERSION, "cmd": "stats", "req": 0}

@@ -1,0 +1,286 @@
+"""Commands of this broker's clients for slots that others serve, and the way of the answers back.
+
+Owns what was forwarded and is not answered, and the consumers that are placed elsewhere with the
+credit that they have left.  Rule R17 of docs/replication.md.  Law: every forwarded request is
+answered: by the primary, or here when the stream to it broke.  What may have happened meanwhile is
+``outcome_unknown``, never a refusal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import msgpack
+
+from broker.cluster.messages import Answer, Forward, SessionEnded
+from broker.core.session import Consumer, Session
+from broker.core.sessions import Sessions
+from broker.core.tags import decode_tag
+from broker.errors import ConsumerExists, MsgQueueError, NotPrimary, OutcomeUnknown
+from broker.limits import CREDIT_BYTES_MAX, CREDIT_MAX, PLACE_RETRY
+from broker.model import commands
+from broker.model.replies import Reply, failed, ok
+from broker.node.peers import Peers
+from broker.node.put_order import PutOrder
+from broker.node.steering import Steering
+from broker.protocol.commands import VERSION
+
+#: What may have happened although nobody said so.
+_CHANGING = (
+    commands.Put,
+    commands.Ack,
+    commands.Nack,
+    commands.Reject,
+    commands.Declare,
+    commands.Purge,
+    commands.Delete,
+)
+#: Refusals after which a placed consumer is placed again.
+_PASSING = {NotPrimary.name, "not_enough_replicas", "shutting_down", OutcomeUnknown.name}
+
+
+class _Pending(NamedTuple):
+    kind: type[commands.Command]
+    #: (producer, queue, sequence) of a put that can be sent again
+    put: tuple[bytes, str, int] | None
+
+
+class Placed:
+    """A consumer of a client here whose queue another broker serves: at ``broker``, or nowhere
+    for now.  ``epoch`` is the highest that it had deliveries of."""
+
+    __slots__ = ("broker", "command", "credit", "credit_bytes", "epoch", "retry_at", "slot")
+
+    def __init__(self, command: commands.Consume, slot: int, broker: str) -> None:
+        self.command = command
+        self.slot = slot
+        self.broker = broker
+        self.credit = command.credit
+        self.credit_bytes = command.credit_bytes
+        self.epoch = 0
+        self.retry_at = 0
+
+    def add_credit(self, messages: int, size: int) -> None:
+        self.credit = min(self.credit + messages, CREDIT_MAX)
+        self.credit_bytes = min(self.credit_bytes + size, CREDIT_BYTES_MAX)
+
+    def renewed(self) -> commands.Consume:
+        """The consume command as it would be given now."""
+        credit, size = max(self.credit, 0), max(self.credit_bytes, 0)
+        return replace(self.command, req=None, credit=credit, credit_bytes=size)
+
+    def as_frames(self) -> list[bytes]:
+        command = self.renewed()
+        header: dict[str, Any] = {
+            "v": VERSION,
+            "cmd": "consume",
+            "queue": command.queue,
+            "consumer": command.consumer,
+            "credit": command.credit,
+            "credit_bytes": command.credit_bytes,
+            "auto_ack": command.auto_ack,
+            "concurrency": command.concurrency,
+        }
+        if command.lease_ms is not None:
+            header["lease_ms"] = command.lease_ms
+        return [msgpack.packb(header)]
+
+
+class Forwarding:
+    def __init__(
+        self, me: str, peers: Peers, steering: Steering, sessions: Sessions, order: PutOrder
+    ) -> None:
+        self._me = me
+        self._peers = peers
+        self._steering = steering
+        self._sessions = sessions
+        self._order = order
+        #: broker -> (session id, request) -> what was asked
+        self._pending: dict[str, dict[tuple[bytes, int], _Pending]] = {}
+        #: session id -> consumer number -> where it is
+        self._placed: dict[bytes, dict[int, Placed]] = {}
+        #: broker -> sessions that it has met
+        self._met: dict[str, dict[bytes, None]] = {}
+        #: Replies as they came, for (peer, frames) of clients here.
+        self.raw: list[tuple[bytes, list[bytes]]] = []
+        self.replies: list[Reply] = []
+
+    # From clients
+
+    def placed(self, session: Session, number: int) -> Placed | None:
+        return self._placed.get(session.id, {}).get(number)
+
+    def forward(
+        self, session: Session, command: commands.Command, frames: list[bytes], slot: int, now: int
+    ) -> None:
+        """Passes a command on to the slot's primary; raises NotPrimary when none is known."""
+        if isinstance(command, commands.Credit | commands.Cancel):
+            self._to_placed(session, command, frames)
+            return
+        broker = self._find_primary(slot, now)
+        if isinstance(command, commands.Consume):
+            placed = self._placed.setdefault(session.id, {})
+            if command.consumer in placed or command.consumer in session.consumers:
+                raise ConsumerExists(f"this session already has a consumer {command.consumer}")
+            placed[command.consumer] = Placed(command, slot, broker)
+        elif isinstance(command, commands.Ack | commands.Nack | commands.Reject):
+            self._note_credit(session, command)
+        self._send(session, command, frames, broker)
+
+    def _find_primary(self, slot: int, now: int) -> str:
+        broker = self._steering.primary_of(slot)
+        if not broker or broker == self._me or not self._peers.is_up(broker, now):
+            raise NotPrimary("the slot has no primary that can be reached")
+        return broker
+
+    def _to_placed(
+        self, session: Session, command: commands.Credit | commands.Cancel, frames: list[bytes]
+    ) -> None:
+        placed = self._placed[session.id][command.consumer]
+        if isinstance(command, commands.Credit):
+            placed.add_credit(command.messages, command.bytes)
+        else:
+            del self._placed[session.id][command.consumer]
+        if placed.broker:
+            self._send(session, command, frames, placed.broker)
+        elif command.req is not None:
+            self.replies.append(ok(session.peer, command.req))
+
+    def _note_credit(self, session: Session, command: commands.Settle) -> None:
+        if command.consumer is not None:
+            placed = self.placed(session, command.consumer)
+            if placed is not None:
+                placed.add_credit(command.credit, command.credit_bytes)
+
+    def _send(
+        self, session: Session, command: commands.Command, frames: list[bytes], broker: str
+    ) -> None:
+        if command.req is not None:
+            put = None
+            if isinstance(command, commands.Put) and command.producer is not None:
+                assert command.seq is not None
+                put = (command.producer, command.queue, command.seq)
+            pending = self._pending.setdefault(broker, {})
+            pending[session.id, command.req] = _Pending(type(command), put)
+        self._met.setdefault(broker, {})[session.id] = None
+        self._peers.post(broker, Forward(session.id, session.resumes, frames))
+
+    def take_over(self, session: Session, consumer: Consumer, queue: str) -> None:
+        """A consumer whose queue this broker served until now; it is placed anew."""
+        command = commands.Consume(
+            queue=queue,
+            consumer=consumer.number,
+            credit=consumer.credit,
+            credit_bytes=consumer.credit_bytes,
+            lease_ms=consumer.lease_ms,
+            auto_ack=consumer.auto_ack,
+            concurrency=consumer.concurrency,
+        )
+        placed = Placed(command, consumer.place[0], "")
+        self._placed.setdefault(session.id, {})[consumer.number] = placed
+
+    def end_session(self, session: Session, charge: bool) -> None:
+        self._placed.pop(session.id, None)
+        for broker, met in self._met.items():
+            if session.id in met:
+                del met[session.id]
+                self._peers.post(broker, SessionEnded(session.id, charge))
+        for pending in self._pending.values():
+            for key in [key for key in pending if key[0] == session.id]:
+                del pending[key]
+
+    # From brokers
+
+    def take_answer(self, broker: str, message: Answer) -> None:
+        """A reply of another broker to a client here."""
+        session = self._sessions.of_id(message.session)
+        if session is None:
+            return
+        header = msgpack.unpackb(message.raw[0])
+        req = header.get("req")
+        if req is not None:
+            asked = self._pending.get(broker, {}).pop((session.id, req), None)
+            if asked is None:
+                return
+            if asked.kind is commands.Consume and header["re"] == "failed":
+                self._drop_refused(session, broker, req)
+        elif "consumer" in header and not self._is_for_consumer(session, broker, header):
+            return
+        self.raw.append((session.peer, message.raw))
+
+    def _drop_refused(self, session: Session, broker: str, req: int) -> None:
+        placed = self._placed.get(session.id, {})
+        for number in [n for n, p in placed.items() if p.command.req == req]:
+            del placed[number]
+
+    def _is_for_consumer(self, session: Session, broker: str, header: dict[str, Any]) -> bool:
+        """Keeps the account of a placed consumer; False for what it must not see."""
+        number = header["consumer"]
+        placed = self._placed.get(session.id, {}).get(number)
+        if placed is None or placed.broker != broker:
+            return bool(header["re"] != "messages")
+        if header["re"] == "messages":
+            epoch = decode_tag(header["tag"]).epoch
+            if epoch < placed.epoch:
+                return False
+            placed.epoch = epoch
+            placed.credit -= sum(run["count"] for run in header["runs"])
+            placed.credit_bytes -= header["bytes"]
+        elif header["re"] == "cancelled":
+            del self._placed[session.id][number]
+        elif header["re"] == "failed" and header.get("cmd") == "consume":
+            if header["error"] in _PASSING:
+                placed.broker = ""
+                return False
+            del self._placed[session.id][number]
+        return True
+
+    def break_stream(self, broker: str, now: int) -> None:
+        """What was under way to or from a broker is lost."""
+        for (session_id, req), asked in self._pending.pop(broker, {}).items():
+            session = self._sessions.of_id(session_id)
+            if session is None:
+                continue
+            error: MsgQueueError
+            if issubclass(asked.kind, _CHANGING):
+                error = OutcomeUnknown("the way to the slot's primary was cut")
+            else:
+                error = NotPrimary("the way to the slot's primary was cut")
+            if asked.put is not None:
+                producer, queue, sequence = asked.put
+                self._order.note_refused(producer, queue, sequence, now)
+            if asked.kind is commands.Consume:
+                self._drop_refused(session, broker, req)
+            self.replies.append(failed(session.peer, req, error))
+        self._met.pop(broker, None)
+        for placed in self._placed.values():
+            for consumer in placed.values():
+                if consumer.broker == broker:
+                    consumer.broker = ""
+
+    # Placing
+
+    def place(self, now: int) -> list[tuple[Session, Placed]]:
+        """Puts consumers to where their queues are served now; gives those that are served here."""
+        here: list[tuple[Session, Placed]] = []
+        for session_id, consumers in self._placed.items():
+            for placed in consumers.values():
+                primary = self._steering.primary_of(placed.slot)
+                if not primary or placed.broker == primary or now < placed.retry_at:
+                    continue
+                session = self._sessions.of_id(session_id)
+                assert session is not None, "the consumers of a session end with it"
+                if primary == self._me:
+                    here.append((session, placed))
+                elif self._peers.is_up(primary, now):
+                    placed.broker = primary
+                    placed.retry_at = now + PLACE_RETRY
+                    self._met.setdefault(primary, {})[session_id] = None
+                    message = Forward(session_id, session.resumes, placed.as_frames())
+                    self._peers.post(primary, message)
+        return here
+
+    def remove_placed(self, session: Session, number: int) -> None:
+        """The consumer is served here from now on."""
+        self._placed.get(session.id, {}).pop(number, None)

@@ -1,0 +1,48 @@
+"""Keeps a producer's batches in order when one of them is refused for now.
+
+A producer sends on while answers are on their way.  When a batch is refused with an error that
+passes, those behind it must not be taken before it comes again; so they are refused as well, until
+it came or its producer has had the time to give it up.
+"""
+
+from __future__ import annotations
+
+from broker.errors import NotEnoughReplicas, NotPrimary, ResourceAlarm, ShuttingDown
+from broker.limits import PUT_HELD_BACK
+from broker.model.commands import Put
+
+PASSING = (NotPrimary, NotEnoughReplicas, ResourceAlarm, ShuttingDown)
+
+#: (producer, queue)
+_Key = tuple[bytes, str]
+
+
+class PutOrder:
+    def __init__(self) -> None:
+        #: The lowest refused sequence, and until when what is behind it waits.
+        self._refused: dict[_Key, tuple[int, int]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._refused)
+
+    def note_refused(self, producer: bytes, queue: str, sequence: int, now: int) -> None:
+        known = self._refused.get((producer, queue))
+        lowest = sequence if known is None else min(sequence, known[0])
+        self._refused[producer, queue] = (lowest, now + PUT_HELD_BACK)
+
+    def require_turn(self, command: Put, now: int) -> None:
+        """Raises NotPrimary, which every client sits out, for a batch that would overtake."""
+        if command.producer is None or command.seq is None:
+            return
+        key = (command.producer, command.queue)
+        refused = self._refused.get(key)
+        if refused is None:
+            return
+        sequence, until = refused
+        if command.seq > sequence and now < until:
+            raise NotPrimary(f"batch {sequence} was refused and comes first")
+        del self._refused[key]
+
+    def forget_old(self, now: int) -> None:
+        for key in [key for key, (_, until) in self._refused.items() if until <= now]:
+            del self._refused[key]

@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import paired, report
+from bench.contender import Contender
 from bench.machine import describe
 from bench.peers.msgqueue import MsgQueue
-from bench.peers.registry import chosen
+from bench.peers.msgqueue_cluster import MsgQueueCluster
+from bench.peers.registry import CLUSTERS, chosen
 from bench.report import Table
-from bench.rows import backlog, latency, throughput
+from bench.rows import backlog, cluster, failover, join, latency, throughput
 from bench.settings import Settings, UsageError, say
 
-ROWS = ("all", "throughput", "latency", "backlog", "paired")
+ROWS = ("all", "throughput", "latency", "backlog", "paired", "cluster", "join", "failover")
 
 
 def main() -> int:
@@ -34,7 +36,7 @@ def main() -> int:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    contenders = chosen(arguments.only)
+    contenders = _contenders(arguments)
     settings = Settings(contenders, arguments.seconds, arguments.repeat, arguments.data)
     context = describe(settings.data_root) | {
         "command": "python -m bench " + " ".join(sys.argv[1:]),
@@ -48,11 +50,25 @@ def _run(arguments: argparse.Namespace) -> None:
     say(f"\nwritten: {os.path.relpath(path)} and its .json")
 
 
+def _contenders(arguments: argparse.Namespace) -> Sequence[Contender]:
+    if arguments.row in {"join", "failover"}:
+        return [MsgQueueCluster()]
+    if arguments.row == "cluster":
+        return chosen(arguments.only, CLUSTERS)
+    return chosen(arguments.only)
+
+
 def _measure(arguments: argparse.Namespace, settings: Settings) -> Sequence[Table]:
     if arguments.row == "paired":
         return paired.measure(settings, arguments.against)
     if arguments.row == "backlog":
         return backlog.measure(settings, MsgQueue(), arguments.messages)
+    if arguments.row == "cluster":
+        return cluster.measure(settings)
+    if arguments.row == "join":
+        return join.measure(settings, MsgQueueCluster())
+    if arguments.row == "failover":
+        return failover.measure(settings, MsgQueueCluster())
     tables: list[Table] = []
     if arguments.row in {"all", "throughput"}:
         tables += throughput.measure(settings)

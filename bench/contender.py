@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from bench.processes import Server
+from bench.processes import Service
 from bench.traffic import Load, Sink, Supply
 
 Produce = Callable[[Supply], None]
@@ -51,7 +51,7 @@ class Target(Protocol):
     def version(self) -> str:
         """Return the versions of broker and client."""
 
-    def start(self, directory: Path) -> Server:
+    def start(self, directory: Path) -> Service:
         """Start the broker on a free port of loopback with its data in `directory`."""
 
     def prepare(self, port: int) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from bench.contender import Contender, Target
 from bench.machine import disk_flushes
-from bench.processes import Server, running
+from bench.processes import Service, running
 from bench.sides import Side, consume, produce, run_sides
 from bench.traffic import Load, Supply, make_goal
 
@@ -47,7 +47,7 @@ class Run:
 def run_fresh(contender: Contender, load: Load, seconds: float, data_root: Path) -> Run:
     """Start the contender's broker on empty data, run one duel on it, and stop it."""
 
-    def measure(server: Server) -> Run:
+    def measure(server: Service) -> Run:
         flushes = disk_flushes()
         producer, consumer = run_duel(contender, server, load, seconds)
         return judge(producer, consumer, disk_flushes() - flushes)
@@ -59,7 +59,7 @@ def run_fresh(contender: Contender, load: Load, seconds: float, data_root: Path)
         return Run(fault=f"{type(error).__name__}: {error}")
 
 
-def on_fresh_server(target: Target, data_root: Path, measure: Callable[[Server], T]) -> T:
+def on_fresh_server(target: Target, data_root: Path, measure: Callable[[Service], T]) -> T:
     """Start the target on empty data, measure it, and stop it."""
     with (
         tempfile.TemporaryDirectory(prefix="bench-", dir=data_root) as place,
@@ -69,7 +69,9 @@ def on_fresh_server(target: Target, data_root: Path, measure: Callable[[Server],
         return measure(server)
 
 
-def run_duel(contender: Contender, server: Server, load: Load, seconds: float) -> tuple[Side, Side]:
+def run_duel(
+    contender: Contender, server: Service, load: Load, seconds: float
+) -> tuple[Side, Side]:
     """Run producer and consumer at the same time; the consumer ends after as many messages."""
     goal = make_goal()
     supply = Supply(load, goal, seconds)

@@ -17,18 +17,24 @@ from bench.bodies import Digest
 from bench.contender import Contender, Target
 from bench.traffic import Load, SharedCount, Sink, Supply
 
-_CONNECT_SECONDS = 60.0
+CONNECT_SECONDS = 60.0
 _SPAWN = multiprocessing.get_context("spawn")
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What one client process saw: confirmed bodies, or consumed ones."""
+    """What one client process saw: confirmed bodies, or consumed ones.
+
+    Where a row looks into a run, `marks` are the times at which something was confirmed or came,
+    `samples` how long each confirm took, and `repeats` how many messages came again.
+    """
 
     started_at: float = 0.0
     ended_at: float = 0.0
     digest: Digest = field(default_factory=Digest)
     samples: tuple[float, ...] = ()
+    marks: tuple[float, ...] = ()
+    repeats: int = 0
     fault: str = ""
 
     @property
@@ -45,7 +51,7 @@ class Side:
 def run_sides(sides: Sequence[Callable[[Barrier], Side]], seconds_max: float) -> list[Side]:
     """Run each side in a process of its own; one that outlives the limit is ended."""
     barrier = _SPAWN.Barrier(len(sides))
-    deadline = time.monotonic() + _CONNECT_SECONDS + seconds_max
+    deadline = time.monotonic() + CONNECT_SECONDS + seconds_max
     started = []
     for side in sides:
         receiving, sending = _SPAWN.Pipe(duplex=False)
@@ -64,7 +70,7 @@ def run_sides(sides: Sequence[Callable[[Barrier], Side]], seconds_max: float) ->
 def produce(contender: Contender, port: int, load: Load, supply: Supply, barrier: Barrier) -> Side:
     """Put all that the supply gives."""
     with contender.open_producer(port, load) as put_all:
-        barrier.wait(_CONNECT_SECONDS)
+        barrier.wait(CONNECT_SECONDS)
         started_at = time.monotonic()
         put_all(supply)
         ended_at = time.monotonic()
@@ -75,7 +81,7 @@ def produce_waiting(target: Target, port: int, supply: Supply, barrier: Barrier)
     """Put one message at a time, wait for each confirm, and note how long each took."""
     samples = []
     with target.open_waiting_producer(port) as put_one:
-        barrier.wait(_CONNECT_SECONDS)
+        barrier.wait(CONNECT_SECONDS)
         started_at = time.monotonic()
         for body in supply.singles():
             put_at = time.perf_counter()
@@ -91,7 +97,7 @@ def consume(
     """Consume until the goal is reached."""
     sink = Sink(goal)
     with contender.open_consumer(port, load) as consume_all:
-        barrier.wait(_CONNECT_SECONDS)
+        barrier.wait(CONNECT_SECONDS)
         started_at = time.monotonic()
         consume_all(sink)
         ended_at = time.monotonic()

@@ -23,10 +23,10 @@ from bench.contender import (
     missing_of,
 )
 from bench.machine import has_program, package_version, program_version
-from bench.processes import Server, free_port, launch, wait_until_listening
+from bench.processes import Service, free_port, launch, wait_until_listening
 from bench.traffic import Load, Sink, Supply
 
-_CONSUMERS = {False: "by_batch", True: "one_by_one"}
+CONSUMERS = {False: "by_batch", True: "one_by_one"}
 _ACK = b"+ACK"
 _DELIVERED_UNACKED_MAX = 20_000
 
@@ -53,7 +53,7 @@ class JetStream:
         """Return the versions of broker and client."""
         return f"{program_version('nats-server', '--version')}; {package_version('nats-py')}"
 
-    def start(self, directory: Path) -> Server:
+    def start(self, directory: Path) -> Service:
         """Start nats-server with JetStream."""
         port = free_port()
         settings = ["-js", "-sd", str(directory), "-a", "127.0.0.1", "-p", str(port)]
@@ -61,24 +61,25 @@ class JetStream:
 
     def prepare(self, port: int) -> None:
         """Make the stream and its two consumers: one acknowledges by range, one by message."""
-        asyncio.run(_prepare(port))
+        asyncio.run(self._prepare(port))
 
     @contextmanager
     def open_producer(self, port: int, load: Load) -> Iterator[Produce]:
         """Yield a producer: the protocol has no batches, so every load is the same to it."""
-        with asyncio.Runner() as runner, _connected(runner, port) as connection:
+        with asyncio.Runner() as runner, self._connected(runner, port) as connection:
             yield lambda supply: runner.run(_produce(connection, supply))
 
     @contextmanager
     def open_consumer(self, port: int, load: Load) -> Iterator[Consume]:
         """Yield a consumer that acknowledges a batch by its last message, or each message."""
-        with asyncio.Runner() as runner, _connected(runner, port) as connection:
+        consumer = CONSUMERS[load.singly]
+        with asyncio.Runner() as runner, self._connected(runner, port, consumer) as connection:
             yield lambda sink: runner.run(_consume(connection, load, sink))
 
     @contextmanager
     def open_waiting_producer(self, port: int) -> Iterator[PutOne]:
         """Yield a call that publishes and waits for the answer."""
-        with asyncio.Runner() as runner, _connected(runner, port) as connection:
+        with asyncio.Runner() as runner, self._connected(runner, port) as connection:
             stream = connection.jetstream()
 
             def put_one(body: bytes) -> None:
@@ -86,26 +87,36 @@ class JetStream:
 
             yield put_one
 
+    async def connect(self, port: int, consumer: str = "") -> Any:
+        """Connect to the server that serves the stream, or this consumer of it, best."""
+        import nats
 
-@contextmanager
-def _connected(runner: asyncio.Runner, port: int) -> Iterator[Any]:
-    import nats
+        return await nats.connect(f"nats://127.0.0.1:{port}")
 
-    connection = runner.run(nats.connect(f"nats://127.0.0.1:{port}"))
-    try:
-        yield connection
-    finally:
-        runner.run(connection.close())
+    @contextmanager
+    def _connected(self, runner: asyncio.Runner, port: int, consumer: str = "") -> Iterator[Any]:
+        connection = runner.run(self.connect(port, consumer))
+        try:
+            yield connection
+        finally:
+            runner.run(connection.close())
+
+    async def _prepare(self, port: int) -> None:
+        import nats
+
+        connection = await nats.connect(f"nats://127.0.0.1:{port}")
+        await add_stream(connection.jetstream(), replicas=1)
+        await connection.close()
 
 
-async def _prepare(port: int) -> None:
-    import nats
+async def add_stream(stream: Any, replicas: int) -> None:
+    """Make the stream and its two consumers."""
     from nats.js.api import AckPolicy, ConsumerConfig, StorageType
 
-    connection = await nats.connect(f"nats://127.0.0.1:{port}")
-    stream = connection.jetstream()
-    await stream.add_stream(name=QUEUE, subjects=[QUEUE], storage=StorageType.FILE)
-    for singly, name in _CONSUMERS.items():
+    await stream.add_stream(
+        name=QUEUE, subjects=[QUEUE], storage=StorageType.FILE, num_replicas=replicas
+    )
+    for singly, name in CONSUMERS.items():
         settings = ConsumerConfig(
             durable_name=name,
             deliver_subject=f"deliver.{name}",
@@ -113,7 +124,6 @@ async def _prepare(port: int) -> None:
             max_ack_pending=_DELIVERED_UNACKED_MAX,
         )
         await stream.add_consumer(QUEUE, settings)
-    await connection.close()
 
 
 async def _produce(connection: Any, supply: Supply) -> None:
@@ -161,6 +171,6 @@ async def _consume(connection: Any, load: Load, sink: Sink) -> None:
         if not more:
             finished.set()
 
-    await connection.subscribe(f"deliver.{_CONSUMERS[load.singly]}", cb=on_message)
+    await connection.subscribe(f"deliver.{CONSUMERS[load.singly]}", cb=on_message)
     await finished.wait()
     await connection.flush()

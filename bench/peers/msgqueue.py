@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.contender import QUEUE, Consume, Produce, PutOne
 from bench.machine import package_version
-from bench.processes import Server, free_port, launch, wait_until
+from bench.processes import Service, free_port, launch, wait_until
 from bench.traffic import Load, Sink, Supply
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +56,7 @@ class MsgQueue:
         packages = (package_version(name) for name in ("pyzmq", "rocksdict", "msgpack"))
         return f"commit {done.stdout.strip() or 'unknown'}; {', '.join(packages)}"
 
-    def start(self, directory: Path) -> Server:
+    def start(self, directory: Path) -> Service:
         """Start the broker and wait for the line that says where it listens."""
         port = free_port()
         data = str(directory / "data")
@@ -64,6 +64,10 @@ class MsgQueue:
         server = launch(command, port, directory, cwd=self.tree)
         wait_until(server, lambda: f":{port}".encode() in server.log.read_bytes())
         return server
+
+    def addresses(self, port: int) -> str:
+        """Return what a client is given to find the broker."""
+        return f"tcp://127.0.0.1:{port}"
 
     def prepare(self, port: int) -> None:
         """Do nothing: a queue is declared by its first use."""
@@ -95,7 +99,7 @@ class MsgQueue:
         sys.path.insert(0, str(self.tree))
         from patterns import Client
 
-        with Client(f"tcp://127.0.0.1:{port}") as client:
+        with Client(self.addresses(port)) as client:
             yield client
 
 

@@ -23,10 +23,10 @@ from bench.contender import (
     missing_of,
 )
 from bench.machine import package_version
-from bench.processes import Server, free_port, launch, wait_until
+from bench.processes import Service, free_port, launch, wait_until
 from bench.traffic import Load, Sink, Supply
 
-_HOME = Path("/usr/lib/rabbitmq")
+HOME = Path("/usr/lib/rabbitmq")
 _PUBLISHED_AT_ONCE = 200
 _REFILL_BELOW = UNCONFIRMED_MESSAGES - _PUBLISHED_AT_ONCE
 _PREFETCH = 10_000
@@ -55,6 +55,7 @@ class RabbitMQ:
     queue_type: str
     kind: str = "peer"
     synced: bool = True
+    nodes: int = 1
 
     @property
     def name(self) -> str:
@@ -74,7 +75,7 @@ class RabbitMQ:
         """Name the packages that are not there."""
         return missing_of(
             [
-                (_HOME.exists(), "rabbitmq-server (Debian)"),
+                (HOME.exists(), "rabbitmq-server (Debian)"),
                 (importlib.util.find_spec("pika") is not None, "pika (PyPI)"),
             ]
         )
@@ -82,30 +83,16 @@ class RabbitMQ:
     def version(self) -> str:
         """Return the versions of broker and client."""
         # Asking rabbitmqctl would start a port mapper that outlives the benchmark.
-        servers = (path.name for path in _HOME.glob("lib/rabbitmq_server-*"))
+        servers = (path.name for path in HOME.glob("lib/rabbitmq_server-*"))
         return f"{next(servers, 'unknown')}; {package_version('pika')}"
 
-    def start(self, directory: Path) -> Server:
+    def start(self, directory: Path) -> Service:
         """Start a node of its own name, port mapper and files."""
         port = free_port()
-        config = directory / "rabbitmq.conf"
-        config.write_text(_CONFIG.format(port=port))
-        env = {
-            "HOME": str(directory),
-            "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "ERL_EPMD_PORT": str(free_port()),
-            "RABBITMQ_CONFIG_FILE": str(config),
-            "RABBITMQ_CONF_ENV_FILE": os.devnull,
-            "RABBITMQ_DIST_PORT": str(free_port()),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "plugins"),
-            "RABBITMQ_LOG_BASE": str(directory / "log"),
-            "RABBITMQ_MNESIA_BASE": str(directory / "mnesia"),
-            "RABBITMQ_NODENAME": f"bench{port}@localhost",
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG,
-        }
-        command = ["sh", "-c", _START, "sh", str(_HOME / "bin" / "rabbitmq-server")]
+        env = node_environment(directory, port, home=directory, mapper_port=free_port())
+        command = ["sh", "-c", _START, "sh", str(HOME / "bin" / "rabbitmq-server")]
         server = launch(command, port, directory, env=env)
-        wait_until(server, lambda: _answers(port))
+        wait_until(server, lambda: answers(port))
         return server
 
     def prepare(self, port: int) -> None:
@@ -113,7 +100,9 @@ class RabbitMQ:
         import pika
 
         connection = pika.BlockingConnection(_parameters(port))
-        arguments = {"x-queue-type": self.queue_type}
+        arguments: dict[str, str | int] = {"x-queue-type": self.queue_type}
+        if self.queue_type == "quorum":
+            arguments |= {"x-quorum-initial-group-size": self.nodes}
         connection.channel().queue_declare(QUEUE, durable=True, arguments=arguments)
         connection.close()
 
@@ -143,13 +132,41 @@ class RabbitMQ:
         connection.close()
 
 
+def node_name(port: int) -> str:
+    """Return the name of the node that clients find on this port."""
+    return f"bench{port}@localhost"
+
+
+def node_environment(
+    directory: Path, port: int, *, home: Path, mapper_port: int, extra_config: str = ""
+) -> dict[str, str]:
+    """Return what a node must know; `home` holds the cookie that nodes of one cluster share."""
+    directory.mkdir(parents=True, exist_ok=True)
+    config = directory / "rabbitmq.conf"
+    config.write_text(_CONFIG.format(port=port) + extra_config)
+    return {
+        "HOME": str(home),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "ERL_EPMD_PORT": str(mapper_port),
+        "RABBITMQ_CONFIG_FILE": str(config),
+        "RABBITMQ_CONF_ENV_FILE": os.devnull,
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "plugins"),
+        "RABBITMQ_LOG_BASE": str(directory / "log"),
+        "RABBITMQ_MNESIA_BASE": str(directory / "mnesia"),
+        "RABBITMQ_NODENAME": node_name(port),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG,
+    }
+
+
 def _parameters(port: int) -> Any:
     import pika
 
     return pika.ConnectionParameters("127.0.0.1", port)
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Tell whether a node takes connections."""
     import pika
 
     try:

@@ -11,8 +11,11 @@ from bench.contender import Contender
 from bench.peers.beanstalkd import Beanstalkd
 from bench.peers.floor import Floor
 from bench.peers.jetstream import JetStream
+from bench.peers.jetstream_cluster import JetStreamCluster
 from bench.peers.msgqueue import MsgQueue
+from bench.peers.msgqueue_cluster import MsgQueueCluster
 from bench.peers.rabbitmq import RabbitMQ
+from bench.peers.rabbitmq_cluster import RabbitMQCluster
 from bench.peers.redis_streams import RedisStreams
 from bench.settings import UsageError
 
@@ -28,18 +31,19 @@ CONTENDERS: tuple[Contender, ...] = (
     RabbitMQ("quorum"),
     Beanstalkd(),
 )
+CLUSTERS: tuple[Contender, ...] = (MsgQueueCluster(), JetStreamCluster(), RabbitMQCluster())
 
 
-def chosen(words: Sequence[str]) -> list[Contender]:
+def chosen(words: Sequence[str], among: Sequence[Contender] = CONTENDERS) -> list[Contender]:
     """Return the contenders whose name contains one of `words`, all of them for no words."""
     lowered = [word.lower() for word in words]
     found = [
         contender
-        for contender in CONTENDERS
+        for contender in among
         if not words or any(word in contender.name.lower() for word in lowered)
     ]
     if not found:
-        names = "; ".join(contender.name for contender in CONTENDERS)
+        names = "; ".join(contender.name for contender in among)
         raise UsageError(f"no contender is named like {', '.join(words)}; there are: {names}")
     return found
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from bench.bodies import Digest
 from bench.contender import Contender
 from bench.duel import run_duel
-from bench.processes import Server
+from bench.processes import Service
 from bench.report import Table, rate_text, ratio_text
 from bench.settings import Settings, UsageError, say
 from bench.sides import Side, consume, produce, run_sides
@@ -111,7 +111,7 @@ def measure(settings: Settings, contender: Contender, messages: int) -> list[Tab
 
 
 def _duels(
-    contender: Contender, server: Server, settings: Settings, account: Account
+    contender: Contender, server: Service, settings: Settings, account: Account
 ) -> dict[Load, list[Rates]]:
     """Put and consume at once, under each load in turn."""
     rates: dict[Load, list[Rates]] = {load: [] for load in LOADS}
@@ -125,7 +125,7 @@ def _duels(
     return rates
 
 
-def _fill(contender: Contender, server: Server, account: Account, messages: int) -> Step:
+def _fill(contender: Contender, server: Service, account: Account, messages: int) -> Step:
     """Put a part of the backlog, half of it under each load."""
     seconds = 0.0
     for load in LOADS:
@@ -139,7 +139,7 @@ def _fill(contender: Contender, server: Server, account: Account, messages: int)
     return step
 
 
-def _restart(contender: Contender, server: Server, account: Account, killed_at: float) -> Restart:
+def _restart(contender: Contender, server: Service, account: Account, killed_at: float) -> Restart:
     """Time the start after a kill, then drain the queue."""
     listening_at = time.monotonic()
     load = Load(100)

@@ -13,7 +13,7 @@ from bench.contender import Contender, Target
 from bench.duel import fault_of, on_fresh_server
 from bench.peers.registry import turn_order
 from bench.peers.round_trip import RoundTrip
-from bench.processes import Server
+from bench.processes import Service
 from bench.report import Table, one_line, ratio_text
 from bench.settings import Settings, say
 from bench.sides import Side, consume, produce_waiting, run_sides
@@ -58,7 +58,7 @@ def measure(settings: Settings) -> list[Table]:
 
 
 def _run(target: Target, drain: Contender | None, settings: Settings) -> Trial:
-    def measure_it(server: Server) -> Trial:
+    def measure_it(server: Service) -> Trial:
         return _measure(target, drain, server, settings.seconds)
 
     try:
@@ -68,7 +68,7 @@ def _run(target: Target, drain: Contender | None, settings: Settings) -> Trial:
         return Trial(fault=f"{type(error).__name__}: {error}")
 
 
-def _measure(target: Target, drain: Contender | None, server: Server, seconds: float) -> Trial:
+def _measure(target: Target, drain: Contender | None, server: Service, seconds: float) -> Trial:
     """Put for a time, one by one; what a broker confirmed must then come out of it."""
     supply = Supply(SINGLES, make_goal(), seconds)
     [producer] = run_sides([partial(produce_waiting, target, server.port, supply)], seconds * 2)
@@ -81,7 +81,7 @@ def _measure(target: Target, drain: Contender | None, server: Server, seconds: f
     return Trial(p50, p99, len(producer.samples))
 
 
-def _drain_fault(broker: Contender, server: Server, producer: Side) -> str:
+def _drain_fault(broker: Contender, server: Service, producer: Side) -> str:
     """Consume what was put and return what is wrong with it."""
     goal = make_goal(producer.digest.count)
     [consumer] = run_sides([partial(consume, broker, server.port, _DRAIN, goal)], _DRAIN_SECONDS)

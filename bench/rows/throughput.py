@@ -4,7 +4,7 @@ Owns the three loads. Never compares runs of different loads. Law: contenders ta
 and backward, so that a machine that slows down slows all of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.contender import Contender
@@ -18,6 +18,7 @@ from bench.traffic import SINGLES, Load
 GOALS = {Load(1_000): 10.0, Load(100): 6.0, SINGLES: 4.0}
 """Each load, and how many times the best peer's rate is the goal."""
 
+_TITLE = "Put, consume and acknowledge at once"
 _COLUMNS = (
     "contender",
     "messages/s",
@@ -52,9 +53,11 @@ class Entry:
         return next((run.fault for run in self.runs if run.fault), "")
 
 
-def measure(settings: Settings) -> list[Table]:
-    """Run every load on every contender."""
-    return [_table(load, _entries(settings, load)) for load in GOALS]
+def measure(
+    settings: Settings, goals: Mapping[Load, float] = GOALS, title: str = _TITLE
+) -> list[Table]:
+    """Run every load that has a goal on every contender."""
+    return [_table(title, load, goal, _entries(settings, load)) for load, goal in goals.items()]
 
 
 def _entries(settings: Settings, load: Load) -> list[Entry]:
@@ -69,12 +72,12 @@ def _entries(settings: Settings, load: Load) -> list[Entry]:
     return [Entry(contender, tuple(runs[contender]), missing[contender]) for contender in runs]
 
 
-def _table(load: Load, entries: Sequence[Entry]) -> Table:
+def _table(title: str, load: Load, goal: float, entries: Sequence[Entry]) -> Table:
     peers = [entry for entry in entries if entry.contender.kind == "peer"]
     best = max((peer.rate for peer in peers), default=0.0)
     best_synced = max((peer.rate for peer in peers if peer.contender.synced), default=0.0)
     return Table(
-        title=f"Put, consume and acknowledge at once, {load.label}",
+        title=f"{title}, {load.label}",
         columns=_COLUMNS,
         lines=[_line(entry, best, best_synced) for entry in entries],
         data={
@@ -82,10 +85,10 @@ def _table(load: Load, entries: Sequence[Entry]) -> Table:
             "unit": "messages/s",
             "best_peer": best,
             "best_synced_peer": best_synced,
-            "goal_x_best_peer": GOALS[load],
+            "goal_x_best_peer": goal,
             "entries": [_as_json(entry) for entry in entries],
         },
-        note=_goal_note(load, entries, best),
+        note=_goal_note(goal, entries, best),
     )
 
 
@@ -117,10 +120,10 @@ def _line(entry: Entry, best: float, best_synced: float) -> list[str]:
     ]
 
 
-def _goal_note(load: Load, entries: Sequence[Entry], best: float) -> str:
+def _goal_note(goal: float, entries: Sequence[Entry], best: float) -> str:
     ours = next((entry.rate for entry in entries if entry.contender.kind == "ours"), 0.0)
     reached = ratio_text(ours, best) if ours else "-"
-    return f"Goal: {GOALS[load]:g} x the best peer. Reached: {reached}."
+    return f"Goal: {goal:g} x the best peer. Reached: {reached}."
 
 
 def _as_json(entry: Entry) -> dict[str, object]:

@@ -16,8 +16,8 @@ from broker.server.local_coordinator import LocalCoordinator, LocalKeys
 from tests.coordinator.watcher import Watcher, record
 
 CONFIG = ClusterConfig(id="c0ffee", slots=4, replication=3, min_isr=2)
-#: The shortest that etcd grants.
-TENURE_MS = 2_000
+#: Long enough for a busy machine, and little above the least that etcd grants.
+TENURE_MS = 3_000
 _names = count()
 
 

@@ -22,7 +22,7 @@ from broker.server.etcd_coordinator import EtcdCoordinator
 from broker.server.etcd_endpoint import EtcdAccess, EtcdEndpoint, Unreachable, check_release
 from tests.coordinator.watcher import Watcher, record
 from tests.support.broker_process import ROOT
-from tests.support.etcd_process import EtcdProcesses, TlsFiles
+from tests.support.etcd_process import EtcdMissing, EtcdProcesses, TlsFiles
 
 
 class VersionOnly(BaseHTTPRequestHandler):
@@ -143,6 +143,14 @@ def test_what_is_missing_for_a_cluster_is_named() -> None:
         "except Exception as error: print(type(error).__name__, error)"
     )
     assert run_python(ask).startswith("ConfigError a cluster needs etcd3gw")
+
+
+def test_without_the_program_these_tests_fail_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EtcdMissing, match="apt-get install etcd-server"), EtcdProcesses(tmp_path):
+        pass
 
 
 def run_python(program: str) -> str:

@@ -11,15 +11,22 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from random import SystemRandom
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import requests
 
 from tests.support.waiting import DEADLINE_S, wait_until
+
+_MEMORY = "/dev/shm"
+#: Twice the two log files that a member makes in advance.
+_MEMBER_BYTES = 256 << 20
+_PORTS = (15_000, 32_000)
 
 
 class EtcdMissing(AssertionError):
@@ -38,15 +45,22 @@ class TlsFiles(NamedTuple):
 
 
 class EtcdMember:
-    """One process; ``directory`` holds its data and what it printed."""
+    """One process: what it prints goes to ``directory``, its store to ``data``."""
 
     def __init__(
-        self, directory: Path, name: str, client_port: int, peer_port: int, tls: TlsFiles | None
+        self,
+        directory: Path,
+        data: Path,
+        name: str,
+        client_port: int,
+        peer_port: int,
+        tls: TlsFiles | None,
     ) -> None:
         self.name = name
         self.endpoint = f"{'https' if tls else 'http'}://127.0.0.1:{client_port}"
         self.peer = f"http://127.0.0.1:{peer_port}"
-        self._directory = directory
+        self._log_path = directory / f"etcd-{name}.log"
+        self._data = data / name
         self._tls = tls
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -55,12 +69,12 @@ class EtcdMember:
         if program is None:
             raise EtcdMissing
         assert self._process is None, f"{self.name} is running"
-        self._directory.mkdir(parents=True, exist_ok=True)
+        self._log_path.parent.mkdir(parents=True, exist_ok=True)
         cluster = ",".join(f"{member.name}={member.peer}" for member in members)
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    *(program, "--name", self.name, "--data-dir", str(self._directory / "data")),
+                    *(program, "--name", self.name, "--data-dir", str(self._data)),
                     *("--listen-client-urls", self.endpoint),
                     *("--advertise-client-urls", self.endpoint),
                     *("--listen-peer-urls", self.peer, "--initial-advertise-peer-urls", self.peer),
@@ -113,18 +127,15 @@ class EtcdMember:
         files = ("--trusted-ca-file", ca, "--cert-file", cert, "--key-file", key)
         return (*files, "--client-cert-auth")
 
-    @property
-    def _log_path(self) -> Path:
-        return self._directory / "log"
-
 
 class EtcdProcesses:
     """``with EtcdProcesses(tmp_path, members=3) as etcd: connect(etcd.endpoints)``."""
 
     def __init__(self, directory: Path, *, members: int = 1, tls: TlsFiles | None = None) -> None:
+        self._data = tempfile.TemporaryDirectory(prefix="etcd-", dir=_quick_directory(members))
         ports = free_ports(2 * members)
         self.members = [
-            EtcdMember(directory / f"etcd-{number}", f"m{number}", *pair, tls)
+            EtcdMember(directory, Path(self._data.name), f"m{number}", *pair, tls)
             for number, pair in enumerate(zip(ports[::2], ports[1::2], strict=True))
         ]
 
@@ -160,8 +171,20 @@ class EtcdProcesses:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends every member, and forgets its data."""
         for member in self.members:
             member.kill()
+        self._data.cleanup()
+
+
+def _quick_directory(members: int) -> str | None:
+    """Where syncs cost nothing: a disk that others keep busy would let every lease run out."""
+    is_there = Path(_MEMORY).is_dir()
+    is_enough = is_there and shutil.disk_usage(_MEMORY).free > members * _MEMBER_BYTES
+    return _MEMORY if is_enough else None
 
 
 def _is_ready(member: EtcdMember) -> bool:
@@ -169,9 +192,17 @@ def _is_ready(member: EtcdMember) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, all different."""
+    """Ports that were free a moment ago, all different.
+
+    They lie below those that the system gives to outgoing connections, so that nothing takes
+    one before it is listened to, or while a member is down.
+    """
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        found: list[int] = []
+        while len(found) < count:
+            port = SystemRandom().randrange(*_PORTS)
+            with contextlib.suppress(OSError):
+                each = stack.enter_context(socket.socket())
+                each.bind(("127.0.0.1", port))
+                found.append(port)
+        return found

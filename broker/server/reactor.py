@@ -1,12 +1,15 @@
-"""The loop: client sockets, the node and the disk, one turn after another.
+"""The loop: sockets, the node, the disk and the coordinator, one turn after another.
 
-A turn takes in what clients sent (bounded), lets the node decide and write, sends what may
-leave, and gives what was written to the committer.  All decisions are the node's; this
-module owns when they are asked for.  Its laws:
+A turn takes in what the cluster and then what clients sent (bounded), lets the node decide and
+write, sends what may leave, and gives what was written to the committer.  All decisions are the
+node's; this module owns when they are asked for.  Its laws:
 
-- While the store stalls or too much is unsynced, no client is read (back-pressure).
+- While the store stalls or too much is unsynced, nothing is read (back-pressure): what other
+  brokers send is written too, and they send again what they get no answer to.
 - After a pause of this process all input that waits is taken in before the node looks at the
-  time, so that a pause is never taken for the silence of the clients.
+  time, so that a pause is never taken for the silence of others, and a tenure that ran out
+  meanwhile is known before anything is done for clients.
+- What goes to other brokers leaves before this one waits for its disk.
 - An error of the disk leaves ``run`` at once; nothing is sent after it.
 """
 
@@ -22,7 +25,9 @@ from broker.server.client_socket import ClientSocket
 from broker.server.committer import Committer
 from broker.server.connections import Connections
 from broker.server.counter_report import CounterReport
+from broker.server.ending import Ending
 from broker.server.logs import log_event
+from broker.server.membership import Membership
 from broker.server.wake_pipe import WakePipe
 from broker.server.watermarks import Watermarks
 from broker.storage.store import Store
@@ -45,7 +50,10 @@ GROWTH_BYTES = 32 * limits.MIB
 
 
 class Reactor:
-    """One thread; ``run`` returns when a stop was asked for and the node has drained."""
+    """One thread; ``run`` returns when a stop was asked for and the node has drained.
+
+    ``membership`` is None for a lone broker.
+    """
 
     def __init__(
         self,
@@ -60,6 +68,7 @@ class Reactor:
         now_ms: Callable[[], int],
         stop_asked: Callable[[], bool],
         drain_ms: int,
+        membership: Membership | None = None,
     ) -> None:
         self._node = node
         self._store = store
@@ -69,15 +78,21 @@ class Reactor:
         self._watermarks = watermarks
         self._pipe = pipe
         self._now_ms = now_ms
-        self._stop_asked = stop_asked
-        self._drain_ms = drain_ms
-        self._drain_ends_at: int | None = None
+        self._membership = membership
+        self._ending = Ending(
+            node, membership, stop_asked=stop_asked, now_ms=now_ms, drain_ms=drain_ms
+        )
         self._told = committer.durable
         self._looked_at = now_ms()
         self._wake_at: int | None = self._looked_at
         self._watch_at = self._looked_at
         self._report_at = self._looked_at + REPORT_MS
-        self._report = CounterReport(clients.counters, connections.counters, node.counters)
+        self._report = CounterReport(
+            clients.counters,
+            connections.counters,
+            node.counters,
+            {} if membership is None else membership.counters,
+        )
         self._scanned_bytes = 0
         self._alarm: str | None = None
         self._is_held = False
@@ -85,12 +100,13 @@ class Reactor:
         self._poll.register(pipe.fileno, select.POLLIN)
         self._poll_held = select.poll()
         self._poll_held.register(pipe.fileno, select.POLLIN)
-        for source in (clients, connections):
-            self._poll.register(source.fileno, select.POLLIN)
+        for source in (clients, connections, membership):
+            if source is not None:
+                self._poll.register(source.fileno, select.POLLIN)
 
     def run(self) -> None:
         self._watch(self._looked_at)
-        while not self._is_finished():
+        while not self._ending.is_over(is_held=self._is_held):
             self._wait()
             self._turn()
         self._report.tell()
@@ -99,7 +115,7 @@ class Reactor:
         """Blocks until there is something to do; returns at once while there is."""
         if self._is_held:
             ready = self._poll_held.poll(STALL_MS)
-        elif not self._clients.is_drained or self._clients.has_input():
+        elif self._has_input():
             return
         else:
             wake_at = self._watch_at
@@ -112,6 +128,12 @@ class Reactor:
             elif fileno == self._connections.fileno:
                 self._connections.follow()
 
+    def _has_input(self) -> bool:
+        if not self._clients.is_drained or self._clients.has_input():
+            return True
+        membership = self._membership
+        return membership is not None and (not membership.is_drained or membership.has_input())
+
     def _turn(self) -> None:
         now_ms = self._now_ms()
         if self._committer.durable > self._told:
@@ -121,20 +143,29 @@ class Reactor:
         )
         if self._is_held:
             return
-        if self._drain_ends_at is None and self._stop_asked():
-            self._drain_ends_at = now_ms + self._drain_ms
-            self._node.begin_drain(now_ms)
-        self._take_in(now_ms)
+        self._ending.advance(now_ms)
+        now_ms = self._take_in(now_ms)
         self._act(now_ms)
-        self._looked_at = now_ms
         if now_ms >= self._watch_at:
             self._watch(now_ms)
 
-    def _take_in(self, now_ms: int) -> None:
+    def _take_in(self, now_ms: int) -> int:
+        """Takes in what waits; returns the time as it is after that, with no pause between."""
+        for _ in range(2):
+            self._take_turns(now_ms)
+            before, now_ms = now_ms, self._now_ms()
+            if now_ms - before < PAUSE_MS:
+                break
+        return now_ms
+
+    def _take_turns(self, now_ms: int) -> None:
         turns = 1
         if now_ms - self._looked_at >= PAUSE_MS:
             turns = CATCH_UP_TURNS_MAX
             self._node.excuse_silence(now_ms)
+        self._looked_at = now_ms
+        if self._membership is not None:
+            self._membership.take_in(now_ms, turns)
         receive = self._node.receive
         for _ in range(turns):
             self._clients.receive(now_ms, receive)
@@ -143,13 +174,14 @@ class Reactor:
 
     def _act(self, now_ms: int) -> None:
         """Lets the node decide, again and again while a sync or a failed send gives it more."""
-        node, committer = self._node, self._committer
+        node, committer, membership = self._node, self._committer, self._membership
         while True:
             turn = node.finish_turn(now_ms)
             failed = self._clients.send(turn.sends) if turn.sends else None
+            if membership is not None:
+                membership.give_out(turn.links, turn.swaps)
             if turn.sync is not None:
-                alone = self._clients.is_drained and node.unsynced_bytes < ALONE_BYTES_MAX
-                committer.commit(turn.sync, alone=alone)
+                committer.commit(turn.sync, alone=self._is_alone())
             if failed:
                 self._end_sessions(now_ms, failed)
             if committer.durable > self._told:
@@ -157,6 +189,14 @@ class Reactor:
             elif not failed:
                 self._wake_at = turn.wake_at
                 return
+
+    def _is_alone(self) -> bool:
+        """True when the loop has nothing to do while it waits for the disk."""
+        return (
+            self._clients.is_drained
+            and self._node.unsynced_bytes < ALONE_BYTES_MAX
+            and (self._membership is None or self._membership.is_drained)
+        )
 
     def _tell_durable(self, now_ms: int) -> None:
         self._told = self._committer.durable
@@ -193,13 +233,3 @@ class Reactor:
         unread_max = limits.UNREAD_BYTES_MAX // (8 if scarce else 1)
         if cut := self._connections.cut_unread(unread_max):
             log_event(_log, logging.WARNING, "connections cut", count=cut, unread_max=unread_max)
-
-    def _is_finished(self) -> bool:
-        if self._drain_ends_at is None:
-            return False
-        if self._node.is_drained and not self._is_held:
-            return True
-        if self._now_ms() < self._drain_ends_at:
-            return False
-        log_event(_log, logging.WARNING, "drain cut short", drain_ms=self._drain_ms)
-        return True

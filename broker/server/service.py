@@ -1,9 +1,9 @@
 """One broker process from its configuration to its end.
 
 Owns the order of things.  Start: the addresses before the data, so that a port in use touches
-nothing; the data directory before the store.  End: drain, last checkpoint, last sync, then
-the sockets.  An error of the disk passes through here untouched: nothing is sent or written
-after it.
+nothing; the data directory before the store; the cluster last, for it is told what the store is.
+End: drain, last checkpoint, last sync, then the tenure and the sockets.  An error of the disk
+passes through here untouched: nothing is sent or written after it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from broker.server.clock import Clock
 from broker.server.committer import Committer, measure_sync_us
 from broker.server.config import Config, unknown_variables
 from broker.server.connections import Connections
+from broker.server.joining import join_cluster
+from broker.server.links import Links
 from broker.server.logs import configure_logs, log_event
 from broker.server.reactor import Reactor
 from broker.server.stop_signals import StopSignals
@@ -54,23 +56,27 @@ def serve(config: Config) -> None:
     router = open_router(context)
     connections = Connections(router, _allowed_connections(config.connections_max))
     addresses = bind(router, config.listen)
+    links = Links(context, config.links, own_id=config.broker_id) if config.cluster else None
     with DataDirectory(config.data) as directory:
         store = RocksStore.open(directory.path)
         clock = Clock()
         sync_us = measure_sync_us(directory.path)
         committer = Committer(store.sync, pipe.wake, mode=config.sync, sync_us=sync_us)
-        node = Node.open(
-            store,
-            now_ms=clock.now_ms(),
-            draw=os.urandom,
-            settings=NodeSettings(
-                broker_id=directory.broker_id,
-                version=program_version(),
-                slots=config.slots,
-                auto_declare=config.auto_declare,
-            ),
-        )
-        _say_ready(addresses, directory.path, sync_us)
+        node = _open_node(config, store, clock, directory.broker_id)
+        say_ready = partial(_say_ready, config, addresses, directory.path, sync_us)
+        membership = None
+        if links is None:
+            say_ready()
+        else:
+            membership = join_cluster(
+                config,
+                node,
+                links,
+                listening=addresses,
+                clock=clock,
+                wake=pipe.wake,
+                joined=say_ready,
+            )
         clients = ClientSocket(router, connections)
         Reactor(
             node=node,
@@ -83,23 +89,44 @@ def serve(config: Config) -> None:
             now_ms=clock.now_ms,
             stop_asked=lambda: signals.asked,
             drain_ms=config.drain,
+            membership=membership,
         ).run()
         committer.close()
         farewells = node.close(clock.now_ms())
         store.sync()
         clients.send(farewells)
         store.close()
+    if membership is not None:
+        membership.close()
     connections.close()
     router.close(linger=_LINGER_MS)
     context.term()
     log_event(_log, logging.INFO, "ended")
 
 
-def _say_ready(addresses: list[str], data: Path, sync_us: int) -> None:
+def _open_node(config: Config, store: RocksStore, clock: Clock, directory_id: str) -> Node:
+    """``directory_id`` names a lone broker; one of a cluster is named by its operator."""
+    return Node.open(
+        store,
+        now_ms=clock.now_ms(),
+        draw=os.urandom,
+        settings=NodeSettings(
+            broker_id=config.broker_id or directory_id,
+            version=program_version(),
+            cluster=config.cluster,
+            slots=config.slots,
+            auto_declare=config.auto_declare,
+        ),
+    )
+
+
+def _say_ready(config: Config, addresses: list[str], data: Path, sync_us: int) -> None:
     """The one line on standard output, for people and for scripts that wait for it."""
     # What exists now lives as long as the process: the collector need not look at it again.
     gc.freeze()
-    print(f"msgqueue is ready: listening on {' '.join(addresses)}, data in {data}", flush=True)
+    where = f"listening on {' '.join(addresses)}, data in {data}"
+    cluster = f", cluster {config.cluster} as {config.broker_id}" if config.cluster else ""
+    print(f"msgqueue is ready: {where}{cluster}", flush=True)
     log_event(_log, logging.INFO, "ready", listen=" ".join(addresses), data=data, sync_us=sync_us)
 
 

@@ -83,6 +83,7 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "ping": Schema(model.Ping, {}, {}),
     "bye": Schema(model.Bye, {}, {}),
+    "map": Schema(model.Map, {}, {}),
     "declare": Schema(model.Declare, {"queue": check.name, "settings": check.mapping}, {}),
     "put": Schema(
         model.Put,

@@ -208,6 +208,7 @@ STEPS = [
     Step("stats_of_none", "no such queue", {"cmd": "stats", "req": 27, "queue": "nothing"}),
     Step("stats_of_all", "of the broker", {"cmd": "stats", "req": 28}),
     Step("queues", "names in pages", {"cmd": "queues", "req": 29, "after": "events", "max": 1}),
+    Step("map", "who owns which slot; a lone broker owns them all", {"cmd": "map", "req": 51}),
     Step("purge", "removes what waits", {"cmd": "purge", "req": 30, "queue": "orders"}),
     Step("delete_full", "a message is in flight", {"cmd": "delete", "req": 31, "queue": "orders"}),
     Step(

@@ -77,6 +77,7 @@ class EtcdCoordinator:
         self._wake = wake
         self._cluster = cluster
         self._cluster_id = cluster_id
+        self._config: ClusterConfig | None = None
         self._silence_ms = tenure_ms // 3
         self._lock = Lock()
         self._events: deque[Event] = deque()
@@ -228,17 +229,18 @@ class EtcdCoordinator:
         self._tell(Changed(change))
 
     def _decoded(self, event: KeyEvent) -> Change | None:
-        """None for what cannot be read, too: the key stays as it was last known.
+        """None for what cannot be read, too: it is left out of a list and passed over in a watch.
 
-        A config that cannot be read is fatal as long as none was seen.
+        The config stays what it was; it is fatal to have seen none.
         """
         try:
             return decode_event(self._cluster, event)
         except UnreadableKey as error:
-            if event.key == key_of(self._cluster, "config") and not self._admitted.is_set():
+            is_config = event.key == key_of(self._cluster, "config")
+            if is_config and self._config is None:
                 raise
             log_event(_log, logging.ERROR, "unreadable key", reason=error)
-            return None
+            return Change("config", "", self._config, event.revision) if is_config else None
 
     def _require_same(self, config: ClusterConfig) -> None:
         """Once seen, the id never changes: another means that etcd's data was replaced."""
@@ -246,6 +248,7 @@ class EtcdCoordinator:
             text = f"{self._cluster!r} has the id {config.id}, this data is of {self._cluster_id}"
             raise OtherCluster(text)
         self._cluster_id = config.id
+        self._config = config
 
     # ------------------------------------------------------------------ tenure and swaps
 
@@ -253,7 +256,11 @@ class EtcdCoordinator:
         trouble = _Trouble("tenure")
         self._admitted.wait()
         try:
-            while not self._closing.is_set():
+            while True:
+                # Cleared before the look at what it announces, so that nothing is missed.
+                self._tenure_due.clear()
+                if self._closing.is_set():
+                    return
                 try:
                     wait_s = self._tenure.keep() / 1_000
                     trouble.end()
@@ -261,7 +268,6 @@ class EtcdCoordinator:
                     trouble.meet(error)
                     wait_s = _RETRY_S
                 self._tenure_due.wait(wait_s)
-                self._tenure_due.clear()
         finally:
             self._tenure.end()
 

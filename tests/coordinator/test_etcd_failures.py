@@ -194,6 +194,16 @@ def test_a_config_that_cannot_be_read_ends_the_start(lone_place: EtcdPlace) -> N
     assert f"/{lone_place.cluster}/config" in failure.text
 
 
+def test_a_config_that_becomes_unreadable_stays_what_it_was(lone_place: EtcdPlace) -> None:
+    with lone_place.open("b1") as seen:
+        seen.wait_registered("b1")
+        overwrite(lone_place, "config", "", b"{}")
+        compact(lone_place, turn_revisions(lone_place.client))
+        seen.wait(lambda: seen.lists > 1, "listed again")
+        assert seen.view.config == CONFIG
+        assert seen.failures == []
+
+
 def test_a_cluster_that_was_replaced_under_a_broker_ends_it(lone_place: EtcdPlace) -> None:
     with lone_place.open("b1") as seen:
         seen.wait_registered("b1")

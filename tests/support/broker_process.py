@@ -58,6 +58,10 @@ class BrokerProcess:
     def start(self, *, deadline_s: float = DEADLINE_S) -> Self:
         """Returns when the broker has said that it is ready; BrokerEnded when it ends instead."""
         self.launch()
+        return self.wait_ready(deadline_s=deadline_s)
+
+    def wait_ready(self, *, deadline_s: float = DEADLINE_S) -> Self:
+        """The second half of ``start``, for brokers that wait for one another."""
         try:
             wait_until(lambda: self._has_ended or self._is_ready, "ready", deadline_s=deadline_s)
         except AssertionError:

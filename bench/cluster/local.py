@@ -53,7 +53,7 @@ class LocalCluster:
             )
             for number in range(FIRST_BROKERS):
                 self.start_broker(f"b{number}")
-            self._await_settled()
+            self.await_settled()
         except BaseException:
             self.kill()
             raise
@@ -97,6 +97,21 @@ class LocalCluster:
         """Tell whether each slot is in sync on as many running brokers as it should."""
         return is_settled(self.slots(), self.brokers, REPLICATION)
 
+    def await_settled(self) -> None:
+        """Return when each slot is in sync; raise when a broker ends or it takes too long."""
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while not self.is_settled():
+            ended = [broker for broker, server in self._brokers.items() if server.has_ended]
+            if ended or time.monotonic() > deadline:
+                logs = [server.log_tail() for server in self._brokers.values()]
+                slots = [{slot: config} for slot, config in self.slots().items()]
+                settled = sum(is_settled(slot, self.brokers, REPLICATION) for slot in slots)
+                raise RuntimeError(
+                    f"{''.join(logs)}\n{settled} of {SLOTS} slots are in sync on "
+                    f"{', '.join(self.brokers)}; ended: {', '.join(ended) or 'none'}"
+                )
+            time.sleep(_LOOK_SECONDS)
+
     def primary_of(self, queue: str) -> str:
         """Return the broker that leads the slot of a queue."""
         slots: Ownership = self.slots()
@@ -125,20 +140,6 @@ class LocalCluster:
         """The coordinator, which starts first."""
         assert self._etcd is not None, "the cluster is started first"
         return self._etcd
-
-    def _await_settled(self) -> None:
-        deadline = time.monotonic() + _SETTLE_SECONDS
-        while not self.is_settled():
-            ended = [broker for broker, server in self._brokers.items() if server.has_ended]
-            if ended or time.monotonic() > deadline:
-                logs = [server.log_tail() for server in self._brokers.values()]
-                slots = [{slot: config} for slot, config in self.slots().items()]
-                settled = sum(is_settled(slot, self.brokers, REPLICATION) for slot in slots)
-                raise RuntimeError(
-                    f"{''.join(logs)}\n{settled} of {SLOTS} slots are in sync on "
-                    f"{', '.join(self.brokers)}; ended: {', '.join(ended) or 'none'}"
-                )
-            time.sleep(_LOOK_SECONDS)
 
     def _members(self) -> list[Server]:
         etcd = [] if self._etcd is None else [self._etcd.server]

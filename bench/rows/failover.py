@@ -40,8 +40,9 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class _Event:
-    """When a broker was ended, and when its successor had confirmed some puts."""
+    """Which broker was ended and when, and when its successor had confirmed some puts."""
 
+    broker: str
     at: float
     over_at: float
 
@@ -71,6 +72,7 @@ def _kill_round(cluster: LocalCluster, addresses: str, queue: str) -> Round:
     ]
     act = partial(_end_primary, cluster, queue, progress, cluster.kill_broker)
     event, [producer, consumer] = run_while(clients, progress.stop, act)
+    _bring_back(cluster, event.broker)
     seconds = silence_end(producer.marks, event.at, event.over_at) - event.at
     say(f"{queue}: first confirm after {seconds:.2f} s")
     return Round(seconds, consumer.repeats)
@@ -95,6 +97,7 @@ def _leave_round(cluster: LocalCluster, addresses: str, queue: str) -> Round:
             beside.stop.value = 1
 
     event, [producer, consumer, load, _] = run_while(clients, progress.stop, act)
+    _bring_back(cluster, event.broker)
     seconds = max(
         longest(side.samples, side.marks, event.at, event.over_at) for side in (producer, load)
     )
@@ -109,7 +112,7 @@ def _end_primary(
     end: Callable[[str], None],
     underway: Underway,
 ) -> _Event:
-    """End the primary of the queue, wait for its successor, and start it again."""
+    """End the primary of the queue and wait for its successor."""
     underway.wait_until(lambda: progress.confirmed.value > 0, "the first confirm")
     underway.go_on(_CALM_SECONDS)
     victim = cluster.primary_of(queue)
@@ -118,10 +121,13 @@ def _end_primary(
     underway.wait_until(lambda: cluster.primary_of(queue) != victim, "another broker leads")
     enough = progress.confirmed.value + _CONFIRMS_AFTER
     underway.wait_until(lambda: progress.confirmed.value >= enough, "the successor confirmed")
-    over_at = time.monotonic()
-    cluster.start_broker(victim)
-    underway.wait_until(cluster.is_settled, "all copies were in sync again")
-    return _Event(at, over_at)
+    return _Event(victim, at, time.monotonic())
+
+
+def _bring_back(cluster: LocalCluster, broker: str) -> None:
+    """Start it again; the next round begins with all copies in sync."""
+    cluster.start_broker(broker)
+    cluster.await_settled()
 
 
 def _new_progress() -> Progress:

@@ -9,7 +9,7 @@ All that goes to one broker in one turn is one multipart:
 A message of the log carries its slot and epoch, and the incarnation of the copy it means or comes
 from.  ``boot`` is drawn at each start and ``sequence`` counts the multiparts to this receiver, so
 that it sees where some are missing.  That matters to what is forwarded for clients and to nothing
-else: a ``stream`` of forwarded commands ends there, and the sender begins another.
+else: the ``stream`` ends there, and another begins.
 """
 
 from __future__ import annotations
@@ -123,23 +123,8 @@ class SessionEnded(NamedTuple):
     charge: bool
 
 
-class LinkReset(NamedTuple):
-    """Multiparts of ``stream`` are missing here: whatever it carried for clients is lost."""
-
-    boot: int
-    stream: int
-
-
 Message = (
-    Prepare
-    | Prepared
-    | Refused
-    | SnapshotPart
-    | SnapshotTaken
-    | Forward
-    | Answer
-    | SessionEnded
-    | LinkReset
+    Prepare | Prepared | Refused | SnapshotPart | SnapshotTaken | Forward | Answer | SessionEnded
 )
 _KINDS: dict[type[Any], int] = {
     Prepare: 1,
@@ -150,7 +135,6 @@ _KINDS: dict[type[Any], int] = {
     Forward: 6,
     Answer: 7,
     SessionEnded: 8,
-    LinkReset: 9,
 }
 _TYPES: dict[int, Callable[..., Message]] = {kind: made for made, kind in _KINDS.items()}
 _WITH_RAW = {_KINDS[kind] for kind in (Prepare, Forward, Answer)}

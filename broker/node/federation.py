@@ -17,7 +17,6 @@ from broker.cluster.messages import (
     Answer,
     Forward,
     LinkHeader,
-    LinkReset,
     Message,
     Prepare,
     Prepared,
@@ -88,7 +87,6 @@ class Federation:
             Refused: self._take_refused,
             SnapshotPart: self._take_snapshot_part,
             SnapshotTaken: self._take_snapshot_taken,
-            LinkReset: self._take_reset,
             Forward: self._take_forwarded,
             Answer: self._take_answer,
             SessionEnded: self._take_session_ended,
@@ -107,12 +105,10 @@ class Federation:
             self._reception.count("link_of_another_cluster")
             return
         arrival = self.peers.arrive(header, now)
-        if arrival in (Arrival.BROKEN, Arrival.NEW_STREAM):
-            self._end_guests(header.broker)
-        if arrival is Arrival.BROKEN:
-            self._reception.count("link_broken")
+        if arrival in (Arrival.BROKEN, Arrival.RENEWED):
+            self._reception.count("links_broken")
             self._break_stream(header.broker, now)
-        takes_forwards = arrival in (Arrival.IN_ORDER, Arrival.NEW_STREAM)
+        takes_forwards = arrival in (Arrival.IN_ORDER, Arrival.RENEWED)
         for message in messages:
             if takes_forwards or not isinstance(message, Forward | Answer | SessionEnded):
                 self._handlers[type(message)](header, message, now)
@@ -188,11 +184,6 @@ class Federation:
             self.snapshots.heard_taken(replica, header.broker, message, now)
             self.active[replica.slot] = replica
 
-    def _take_reset(self, header: LinkHeader, message: LinkReset, now: int) -> None:
-        if self.peers.reset(header.broker, message):
-            self.forwarding.break_stream(header.broker, now)
-            self._end_guests(header.broker)
-
     def _take_forwarded(self, header: LinkHeader, message: Forward, now: int) -> None:
         self._take_forward(self.guests.of(header.broker, message, now), message.raw)
 
@@ -206,10 +197,8 @@ class Federation:
             self._reception.release(guest, message.charge)
 
     def _break_stream(self, broker: str, now: int) -> None:
-        self.peers.begin_stream(broker)
+        """What was under way for clients, in either direction, is lost."""
         self.forwarding.break_stream(broker, now)
-
-    def _end_guests(self, broker: str) -> None:
         for guest in self.guests.take_all(broker):
             self._reception.release(guest, charge=False)
 
@@ -220,7 +209,7 @@ class Federation:
         steering = self.steering
         for broker in self.peers.take_silent(now):
             self._reception.count("links_silent")
-            self._end_guests(broker)
+            self.peers.begin_stream(broker)
             self._break_stream(broker, now)
         if steering.view.config is None:
             return

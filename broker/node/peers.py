@@ -1,45 +1,49 @@
 """The other brokers as this one hears them: what is to be sent to each, and what went missing.
 
 Multiparts of a link are numbered.  Messages of the log are taken in any order; what is forwarded
-for clients is a stream that a missing multipart ends.  Whoever sees the end begins a new stream and
-says so, and the other side does the same: a session's commands are never taken with a hole.
+for clients is a stream, common to both directions, that a missing multipart ends.  Whoever sees
+that begins the next stream, and the other side follows with the first multipart of it that it
+hears: a session's commands and answers are never taken with a hole.
 """
 
 from __future__ import annotations
 
 from enum import Enum
 
-from broker.cluster.messages import LinkHeader, LinkReset, Message, encode_link
+from broker.cluster.messages import LinkHeader, Message, encode_link
 from broker.limits import LINK_HEARTBEAT, LINK_SILENCE_MAX
 
 
 class Arrival(Enum):
-    #: The next multipart of a stream that is known.
+    #: The next multipart of the stream.
     IN_ORDER = "in order"
-    #: It begins a stream: what was known of former ones is void.
-    NEW_STREAM = "new stream"
-    #: Multiparts before it are missing, and the stream ends with them.
+    #: The other side began this stream: what former ones carried is lost.
+    RENEWED = "renewed"
+    #: Multiparts before it are missing: a new stream begins here.
     BROKEN = "broken"
-    #: Older than what was heard: only its messages of the log count.
+    #: Of a stream that is over, or heard already: only its messages of the log count.
     LATE = "late"
 
 
 class _Peer:
-    __slots__ = ("boot", "expected", "heard_at", "is_deaf", "out", "sent_at", "sequence", "stream")
+    __slots__ = ("boot", "expected", "heard_at", "out", "sent_at", "sequence", "stream")
 
     def __init__(self) -> None:
         #: What is to be sent in this turn.
         self.out: list[Message] = []
-        #: Our multiparts' next number, in our stream to it.
-        self.sequence = 0
         self.stream = 0
+        #: The numbers of our next multipart and of the other's.
+        self.sequence = 0
+        self.expected = 0
         self.sent_at = 0
-        #: What it said last.
+        #: The other's life; 0 before its first word.
         self.boot = 0
-        self.expected: tuple[int, int] = (-1, 0)
         self.heard_at: int | None = None
-        #: True after a break, until it begins a stream.
-        self.is_deaf = False
+
+    def begin(self, stream: int) -> None:
+        self.stream = stream
+        self.sequence = 0
+        self.expected = 0
 
 
 class Peers:
@@ -70,39 +74,29 @@ class Peers:
     def arrive(self, header: LinkHeader, now: int) -> Arrival:
         """Takes note of a multipart."""
         peer = self._peer(header.broker)
-        if header.boot == peer.boot and (header.stream, header.sequence) < peer.expected:
+        if header.boot != peer.boot:
+            is_first = peer.boot == 0 and header.sequence == 0 and header.stream >= peer.stream
+            peer.boot = header.boot
+            if not is_first:
+                peer.heard_at = now
+                peer.begin(max(peer.stream, header.stream) + 1)
+                return Arrival.BROKEN
+        if (header.stream, header.sequence) < (peer.stream, peer.expected):
             return Arrival.LATE
         peer.heard_at = now
-        is_known = header.boot == peer.boot and header.stream == peer.expected[0]
-        is_next = is_known and header.sequence == peer.expected[1]
-        peer.boot = header.boot
-        peer.expected = (header.stream, header.sequence + 1)
-        if not is_known and header.sequence == 0:
-            peer.is_deaf = False
-            return Arrival.NEW_STREAM
-        if is_next and not peer.is_deaf:
-            return Arrival.IN_ORDER
-        peer.is_deaf = True
-        self._ask_for_stream(peer)
-        return Arrival.BROKEN
-
-    def _ask_for_stream(self, peer: _Peer) -> None:
-        reset = LinkReset(peer.boot, peer.expected[0])
-        if reset not in peer.out:
-            peer.out.append(reset)
-
-    def reset(self, broker: str, message: LinkReset) -> bool:
-        """It misses some of ours; False when it speaks of a stream that is over."""
-        peer = self._peer(broker)
-        if message.boot != self._boot or message.stream < peer.stream:
-            return False
-        self.begin_stream(broker)
-        return True
+        arrival = Arrival.IN_ORDER
+        if header.stream > peer.stream:
+            peer.begin(header.stream)
+            arrival = Arrival.RENEWED
+        if header.sequence > peer.expected:
+            peer.begin(peer.stream + 1)
+            return Arrival.BROKEN
+        peer.expected += 1
+        return arrival
 
     def begin_stream(self, broker: str) -> None:
         peer = self._peer(broker)
-        peer.stream += 1
-        peer.sequence = 0
+        peer.begin(peer.stream + 1)
 
     def take_silent(self, now: int) -> list[str]:
         """Brokers that fell silent; each is told once."""
@@ -140,8 +134,11 @@ class Peers:
             peer.sequence += 1
             peer.sent_at = now
         for peer in self._peers.values():
-            # What is for a broker that is gone is not kept for it.
-            peer.out.clear()
+            if peer.out:
+                # What is for a broker that is gone is not kept for it, but it has its number, so
+                # that the other side sees what it missed.
+                peer.out = []
+                peer.sequence += 1
         return sends
 
     def next_heartbeat_at(self, alive: list[str]) -> int | None:

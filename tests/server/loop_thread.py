@@ -1,4 +1,7 @@
-"""A whole broker but for its disk, in a thread: what the disk does is the test's to say."""
+"""A whole broker but for its disk, in a thread: what the disk does is the test's to say.
+
+Several that are given the same keys are a cluster, with real links between them.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from threading import Event, Thread
 
 import zmq
 
+from broker.cluster.ownership import BrokerRecord
 from broker.errors import MsgQueueError
 from broker.node.node import Node
 from broker.node.settings import NodeSettings
@@ -15,6 +19,9 @@ from broker.server.client_socket import ClientSocket, bind, open_router
 from broker.server.clock import Clock
 from broker.server.committer import Committer
 from broker.server.connections import Connections
+from broker.server.links import Links
+from broker.server.local_coordinator import LocalCoordinator, LocalKeys
+from broker.server.membership import Membership
 from broker.server.reactor import Reactor
 from broker.server.wake_pipe import WakePipe
 from broker.server.watermarks import Watermarks
@@ -55,7 +62,16 @@ class SlowStore(MemoryStore):
 class LoopThread:
     """Runs from its birth until ``stop`` or an error of the disk, which is then in ``error``."""
 
-    def __init__(self, store: SlowStore, *, mode: str = "thread") -> None:
+    def __init__(
+        self,
+        store: SlowStore,
+        *,
+        mode: str = "thread",
+        broker_id: str = "b1",
+        seed: int = 1,
+        keys: LocalKeys | None = None,
+    ) -> None:
+        self.store = store
         self.error: MsgQueueError | None = None
         self._stop_asked = False
         self._pipe = WakePipe()
@@ -68,9 +84,10 @@ class LoopThread:
         self.node = Node.open(
             store,
             now_ms=clock.now_ms(),
-            draw=Random(1).randbytes,
-            settings=NodeSettings("b1", "1"),
+            draw=Random(f"{broker_id} {seed}").randbytes,
+            settings=NodeSettings(broker_id, "1", cluster="test" if keys else ""),
         )
+        self._membership = self._join(keys, broker_id, clock) if keys else None
         self._reactor = Reactor(
             node=self.node,
             store=store,
@@ -82,6 +99,7 @@ class LoopThread:
             now_ms=clock.now_ms,
             stop_asked=lambda: self._stop_asked,
             drain_ms=60_000,
+            membership=self._membership,
         )
         self._thread = Thread(target=self._keep_error, args=(self._reactor.run,))
         self._thread.start()
@@ -99,10 +117,26 @@ class LoopThread:
         self.ask_to_stop()
         self.wait_for_end()
         self._keep_error(self._committer.close)
+        if self._membership is not None:
+            self._membership.close()
         self._connections.close()
         self._router.close(linger=0)
         self._context.term()
         self._pipe.close()
+
+    def _join(self, keys: LocalKeys, broker_id: str, clock: Clock) -> Membership:
+        links = Links(self._context, "tcp://127.0.0.1:0", own_id=broker_id)
+        record = BrokerRecord(self.node.incarnation, (self.endpoint,), links.address, "1")
+        coordinator = LocalCoordinator(keys, self._pipe.wake, broker_id=broker_id, record=record)
+        coordinator.start()
+        return Membership(
+            self.node,
+            links,
+            coordinator,
+            record,
+            deadline_at=clock.deadline_at,
+            joined=lambda: None,
+        )
 
     def _keep_error(self, act: Callable[[], None]) -> None:
         try:

@@ -111,7 +111,8 @@ find_etcd() {
         say "etcd is not on the PATH: fetching Debian's package into $package" >&2
         mkdir -p "$package"
         if [ "$(id -u)" -eq 0 ]; then apt-get update -qq >&2; fi
-        (cd "$package" && apt-get download -qq etcd-server >&2 && dpkg-deb -x ./*.deb .) ||
+        (cd "$package" && apt-get download -qq -o APT::Sandbox::User=root etcd-server >&2 &&
+            dpkg-deb -x ./*.deb .) ||
             fail "the package cannot be had: install etcd, or name a running one with ETCD_ENDPOINTS"
     fi
     echo "$package/usr/bin/etcd"
@@ -216,10 +217,10 @@ start() { # COUNT
     admin info >/dev/null 2>&1 || admin init --min-isr "$(($1 > 1 ? 2 : 1))"
     for ((number = 1; number <= $1; number++)); do
         start_broker "$number"
-        addresses+=" $(clients_of "$number")"
+        addresses+=" or $(clients_of "$number")"
     done
     await_served "$1"
-    say "$1 brokers serve clients; connect to any of$addresses"
+    say "ready: connect to ${addresses# or }"
     say "data and logs are in $dir"
 }
 
@@ -254,10 +255,14 @@ status() {
 }
 
 restart() { # NUMBER
+    local name running=0
     send TERM "b$1"
     await_end "b$1"
     start_broker "$1"
-    await_served 1
+    for name in $(brokers); do
+        if pid_of "$name" >/dev/null; then running=$((running + 1)); fi
+    done
+    await_served "$running"
 }
 
 require_broker() { # NUMBER

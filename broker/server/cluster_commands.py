@@ -20,7 +20,13 @@ import click
 from broker import limits
 from broker.cluster.ownership import ReplicaId, SlotConfig
 from broker.cluster.view import ClusterView
-from broker.errors import ConfigError, MsgQueueError, OperationRefused, ProcessError
+from broker.errors import (
+    ConfigError,
+    MsgQueueError,
+    OperationRefused,
+    OtherCluster,
+    ProcessError,
+)
 from broker.names import require_id
 from broker.server import cluster_report as report
 from broker.server.cli_options import given_flags, with_fields
@@ -125,6 +131,9 @@ def _first_copy(
         raise ConfigError("with --data min_isr begins at 1: raise it when others have joined")
     copy = ReplicaId(broker, store.incarnation)
     view = admin.find()
+    standing = view.config.id if view and view.config else ""
+    if store.cluster_id not in ("", standing):
+        raise OtherCluster(f"{data} belongs to the cluster of id {store.cluster_id}")
     if view and not any(copy in owned.config.replicas for owned in view.slots.values()):
         raise OperationRefused("the cluster exists already, and not with this data")
     # Above every epoch in which the lone broker wrote.

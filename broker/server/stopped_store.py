@@ -20,11 +20,13 @@ from broker.storage.store import Family
 
 @dataclass(frozen=True, slots=True)
 class StoppedStore:
-    """``reign`` is the highest epoch in which anything was written."""
+    """``reign`` is the last epoch in which it wrote alone; ``cluster_id`` is "" until it has been
+    part of a cluster."""
 
     incarnation: str
     slots: int
     reign: int
+    cluster_id: str
 
 
 def read_stopped_store(path: Path) -> StoppedStore:
@@ -43,4 +45,6 @@ def read_stopped_store(path: Path) -> StoppedStore:
         raise ConfigError(
             f"{path} was not used by this version yet: start a broker on it once, and stop it"
         )
-    return StoppedStore(meta["incarnation"], meta["slots"], meta["reign"])
+    return StoppedStore(
+        meta["incarnation"], meta["slots"], meta["reign"], meta.get("cluster_id", "")
+    )

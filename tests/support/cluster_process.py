@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -44,7 +45,8 @@ class ClusterProcess:
     ) -> None:
         self.slots = slots
         self.etcd = EtcdProcesses(directory / "etcd")
-        self._made = ["--slots", slots, "--replication", replication, "--min-isr", min_isr]
+        self._replication = replication
+        self._min_isr = min_isr
         args = ["--cluster", NAME, "--etcd", ",".join(self.etcd.endpoints), "--tenure", tenure]
         args += ["--links", "tcp://127.0.0.1:0"]
         self.brokers = {
@@ -55,7 +57,8 @@ class ClusterProcess:
     def start(self) -> Self:
         """Returns when every slot has all its copies."""
         self.etcd.start()
-        self.admin("init", *map(str, self._made))
+        made = {"slots": self.slots, "replication": self._replication, "min_isr": self._min_isr}
+        self.make(self.etcd, **made)
         for broker in self.brokers.values():
             broker.launch()
         for broker in self.brokers.values():
@@ -68,12 +71,15 @@ class ClusterProcess:
         count = str(len(self.brokers))
         self.admin("wait", "--brokers", count, "--replicated", "--timeout", f"{DEADLINE_S:.0f}s")
 
+    @staticmethod
+    def make(etcd: EtcdProcesses, **values: int) -> None:
+        """The keys of a cluster that has no brokers yet."""
+        flags = [(f"--{name.replace('_', '-')}", str(value)) for name, value in values.items()]
+        _admin(etcd, "init", *(word for flag in flags for word in flag))
+
     def admin(self, command: str, *args: str) -> str:
         """``msgqueue cluster COMMAND``: what it says; an AssertionError when it fails."""
-        options = ["--cluster", NAME, "--etcd", ",".join(self.etcd.endpoints)]
-        done = CliRunner().invoke(cluster_group, [command, *options, *args])
-        assert done.exit_code == 0, f"cluster {command}: {done.output}\n{self.output}"
-        return done.output
+        return _admin(self.etcd, command, *args, more=lambda: self.output)
 
     @property
     def endpoints(self) -> str:
@@ -117,3 +123,13 @@ class ClusterProcess:
                     broker.signal(signal.SIGCONT)
                 broker.kill()
         self.etcd.__exit__(kind, error, traceback)
+
+
+def _admin(
+    etcd: EtcdProcesses, command: str, *args: str, more: Callable[[], str] = lambda: ""
+) -> str:
+    """``more`` is told along with a failure."""
+    options = ["--cluster", NAME, "--etcd", ",".join(etcd.endpoints)]
+    done = CliRunner().invoke(cluster_group, [command, *options, *args])
+    assert done.exit_code == 0, f"cluster {command}: {done.output}\n{more()}"
+    return done.output

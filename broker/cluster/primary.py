@@ -19,6 +19,7 @@ from broker.cluster.transitions import may_commit
 from broker.cluster.view import Owned, Swap
 from broker.limits import (
     READMISSION_STEADY,
+    RECONFIGURE_EVERY,
     REPLICA_INFLIGHT_BYTES_MAX,
     REPLICA_RETRY,
     REPLICA_SILENCE_MAX,
@@ -101,10 +102,19 @@ class Primary:
         self.min_isr = min_isr
         self.start_lsn = start_lsn
         self.followers: dict[str, Progress] = {}
+        #: A learner that keeps up but for what is under way: nothing is committed without it from
+        #: now on, so that it has all of it in a moment and may enter the ISR (R8).
+        self.joining = ""
+        self._joins_since = 0
+        #: The commit when it was looked at last, and the time before.
+        self._commits = (0, 0)
+        self._commits_at = now
         #: A swap that is asked for and has no definite answer yet.
         self.pending: Swap | None = None
         #: True from the commit of ``epoch_start`` on, while clients are served.
         self.is_serving = False
+        #: The tenure in which the reign began, or was confirmed.
+        self.tenure_number = 0
         #: While a successor is prepared nothing new is taken.
         self.is_handing_over = False
         self._follow_config(now)
@@ -118,6 +128,8 @@ class Primary:
         isr = list(self.config.isr)
         if self.pending is not None:
             isr += [broker for broker in self.pending.config.isr if broker not in isr]
+        if self.joining and self.joining not in isr:
+            isr.append(self.joining)
         return isr
 
     @property
@@ -237,9 +249,12 @@ class Primary:
                 silent.append(broker)
         return silent
 
-    def caught_up(self, commit_lsn: int, now: int) -> list[str]:
-        """Followers that may enter the ISR (R8), those in it included."""
-        least = max(commit_lsn, self.start_lsn)
+    def keeping_up(self, commit_lsn: int, now: int) -> list[str]:
+        """Followers that have what was committed a moment ago, ISR members among them."""
+        if now - self._commits_at >= RECONFIGURE_EVERY:
+            self._commits = (self._commits[1], commit_lsn)
+            self._commits_at = now
+        least = max(self._commits[0], self.start_lsn)
         return [
             progress.broker
             for progress in self.followers.values()
@@ -247,6 +262,19 @@ class Primary:
             and now - progress.heard_at <= REPLICA_SILENCE_MAX
             and (not progress.was_slow or now - progress.steady_since >= READMISSION_STEADY)
         ]
+
+    def may_enter(self, broker: str, commit_lsn: int, now: int) -> bool:
+        """R8: True when it has all that is committed; until then nothing is committed without
+        it, for a while."""
+        if self.followers[broker].durable_lsn >= max(commit_lsn, self.start_lsn):
+            # It counts from the moment that its entry is proposed.
+            self.joining = ""
+            return True
+        if self.joining != broker:
+            self.joining, self._joins_since = broker, now
+        elif now - self._joins_since > REPLICA_RETRY:
+            self.joining = ""
+        return False
 
     def least_durable(self, now: int) -> int | None:
         """The least of all followers that answer, learners included, and of the ISR: above it the

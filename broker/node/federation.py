@@ -144,6 +144,13 @@ class Federation:
         )
         replica.commit_what_is_held()
         self.active[replica.slot] = replica
+        self.note_progress(replica)
+
+    def note_progress(self, replica: Replica) -> None:
+        """More is durable: who waits for that, a handover or a learner, is looked at at once."""
+        primary = replica.primary
+        if primary is not None and (primary.joining or primary.is_handing_over):
+            self.steering.touched[replica.slot] = None
 
     def _take_refused(self, header: LinkHeader, message: Refused, now: int) -> None:
         replica = self._reigning(header, message)
@@ -234,6 +241,8 @@ class Federation:
         if mine is not None and mine.config.epoch > promised:
             replica = replica or self._replicas.require(slot, now)
             replica.start_reign(self.ops, self.me.broker, mine, steering.min_isr, now)
+            assert replica.primary is not None
+            replica.primary.tenure_number = steering.tenure_number
             self.active[slot] = replica
         else:
             steering.try_take(slot, promised, now)
@@ -255,6 +264,7 @@ class Federation:
             and primary.is_serving
             and primary.has_quorum
             and not primary.is_handing_over
+            and primary.tenure_number == self.steering.tenure_number
             and self.steering.has_tenure(now)
         )
 

@@ -299,7 +299,7 @@ class Node:
     def tenure_extended(self, now_ms: int, until_ms: int) -> None:
         """This broker is known to be alive until then, on the node's clock (R10)."""
         steering = self._require_federation(now_ms).steering
-        steering.tenure_until = max(steering.tenure_until, until_ms)
+        steering.extend_tenure(self._reception.now, until_ms)
 
     def begin_leave(self, now_ms: int) -> None:
         """Hands the slots over that others can serve; see ``has_left``."""
@@ -397,7 +397,7 @@ class Node:
         lsn = replica.turn(ops, self._settings, now, may_act)
         if replica.machine.awake and may_act:
             self._active[replica.slot] = replica
-        self._set_wake(replica)
+        self._set_wake(replica, may_act)
         return lsn
 
     def _suspend(self, replica: Replica, may_act: bool, now: int) -> None:
@@ -414,8 +414,8 @@ class Node:
                 queue.leases.prolong(now - since)
                 replica.machine.wake(queue)
 
-    def _set_wake(self, replica: Replica) -> None:
-        at = replica.next_wake_at()
+    def _set_wake(self, replica: Replica, may_act: bool) -> None:
+        at = replica.next_wake_at(may_act)
         if at:
             self._wakes[replica.slot] = at
         else:
@@ -453,6 +453,8 @@ class Node:
             for replica, mark in unsynced.slots:
                 replica.become_durable(mark)
                 self._active[replica.slot] = replica
+                if self._federation is not None:
+                    self._federation.note_progress(replica)
 
     def _encode(self, replies: list[Reply]) -> list[tuple[bytes, list[bytes]]]:
         pack = self._packer.pack

@@ -299,9 +299,10 @@ class Replica:
         self.store.write_effects(ops, self.machine)
         return self.store.write_checkpoint(ops, self.machine)
 
-    def next_wake_at(self) -> int | None:
+    def next_wake_at(self, may_act: bool) -> int | None:
+        """Instants that pass while it may not act are made up for when it may again."""
         instants = [self.checkpointed_at + CHECKPOINT_DIRTY] if self.changed else []
-        if self.machine.is_serving:
+        if self.machine.is_serving and may_act:
             at = self.machine.next_wake_at()
             if at is not None:
                 instants.append(at)

@@ -39,6 +39,8 @@ class Steering:
         self.view = ClusterView()
         #: Until when this broker may act as a primary (R10).
         self.tenure_until = 0
+        #: Rises when a tenure lapsed: reigns that began before are to be confirmed.
+        self.tenure_number = 0
         self.is_leaving = False
         #: Slots whose config or whose primary's life may have changed.
         self.touched: dict[int, None] = {}
@@ -120,6 +122,13 @@ class Steering:
     @property
     def min_isr(self) -> int:
         return self.view.config.min_isr if self.view.config is not None else 1
+
+    def extend_tenure(self, now: int, until: int) -> None:
+        if now >= self.tenure_until:
+            # Meanwhile others may have taken what was ours, and we may not have heard of it.
+            self.tenure_number += 1
+            self.touched.update(dict.fromkeys(sorted(self.view.slots)))
+        self.tenure_until = max(self.tenure_until, until)
 
     def has_tenure(self, now: int) -> bool:
         return now < self.tenure_until
@@ -236,13 +245,19 @@ class Steering:
         owned, config = primary.owned, primary.config
         primary.note_idle(log.last_lsn, now)
         silent = primary.silent_members(self._alive, log.last_lsn, now)
-        if silent:
-            proposed: SlotConfig | None = shrink(config, silent[0], self.min_isr)
+        proposed: SlotConfig | None
+        if primary.tenure_number != self.tenure_number:
+            proposed = take_over(config, self.me.broker, self.me.broker, self.min_isr)
+        elif silent:
+            proposed = shrink(config, silent[0], self.min_isr)
         else:
             proposed = self._next_config(replica, primary, now)
-        hands_over = proposed is not None and proposed.primary != config.primary
+        hands_over = proposed is not None and proposed.primary != self.me.broker
         primary.is_handing_over = hands_over
         if proposed is None or (hands_over and not log.is_quiet):
+            return
+        entering = [broker for broker in proposed.isr if broker not in config.isr]
+        if any(not primary.may_enter(broker, log.commit_lsn, now) for broker in entering):
             return
         primary.pending = self._ask(slot, owned.revision, proposed)
 
@@ -258,7 +273,7 @@ class Steering:
             primary.config,
             self.targets(replica.slot),
             self._alive,
-            primary.caught_up(log.commit_lsn, now),
+            primary.keeping_up(log.commit_lsn, now),
             leaving,
             self.min_isr,
             self.view.config.replication,

@@ -17,6 +17,7 @@ from broker.client.outcome import Outcome, all_done
 from broker.client.pump import now_ms
 from broker.client.put_batch import PutBatch
 from broker.client.requests import Request
+from broker.client.routes import Way
 from broker.client.session import Session
 from broker.client.settles import Settle, extend_fields
 from broker.errors import ConnectionLost, LeaseLost, WaitTimeout
@@ -30,12 +31,14 @@ class AsyncCalls(AsyncDriver):
         super().__init__(session, on_error)
         self._request_timeout = request_timeout
 
-    async def ask(self, fields: dict[str, Any], waits_s: float = 0.0) -> Any:
+    async def ask(
+        self, fields: dict[str, Any], waits_s: float = 0.0, way: Way | None = None
+    ) -> Any:
         """The answer to one command, which the broker may hold back for ``waits_s`` seconds."""
         self.require_open()
         now = now_ms()
         until = now + round(waits_s * 1000) if waits_s else None
-        request = self.session.requests.ask(fields, now, until)
+        request = self.session.requests.ask(fields, now, until, way)
         try:
             await self.wait_for([request], waits_s + self._request_timeout)
         finally:
@@ -134,7 +137,8 @@ class AsyncCalls(AsyncDriver):
 
     async def extend(self, run: Run, index: int, lease: float | None) -> None:
         asked = (run.first + index, 1, run.attempts)
-        answer = await self.ask(extend_fields(run.ledger, [asked], maybe_milliseconds(lease)))
+        fields = extend_fields(run.ledger, [asked], maybe_milliseconds(lease))
+        answer = await self.ask(fields, way=run.ledger)
         if answer["lost"]:
             run.ledger.lose([asked])
             raise LeaseLost("the message is held by somebody else, or settled")
@@ -148,7 +152,7 @@ class AsyncCalls(AsyncDriver):
         """Up to ``limit`` messages; none when ``timeout`` seconds brought nothing."""
         while True:
             parts = self.session.consumers.take(consumer, limit, now_ms())
-            if self.session.outgoing:
+            if self.session.wants_turn:
                 self.turn()
             if parts:
                 return parts
@@ -187,4 +191,4 @@ class AsyncCalls(AsyncDriver):
 
     def _trouble(self) -> str:
         trouble = self.session.connection.trouble
-        return f" ({trouble})" if trouble and not self.session.connection.is_open else ""
+        return f" ({trouble})" if trouble and not self.session.is_connected else ""

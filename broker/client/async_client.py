@@ -124,7 +124,7 @@ class AsyncClient:
 
     @property
     def is_connected(self) -> bool:
-        return self._made is not None and self._made.session.connection.is_open
+        return self._made is not None and self._made.session.is_connected
 
     async def close(self, timeout: float = CLOSE_S) -> None:  # noqa: ASYNC109
         """Flushes, says bye and closes; messages still held go back to their queues.
@@ -139,8 +139,7 @@ class AsyncClient:
             calls.session.consumers.leave_all()
             calls.session.flush()
             await calls.wait_for(calls.session.unconfirmed, timeout)
-            if self.is_connected:
-                await calls.wait_for([calls.session.say_bye(now_ms())], BYE_S)
+            await calls.wait_for(calls.session.say_bye(now_ms()), BYE_S)
         finally:
             calls.close()
         calls.session.require_confirmed()

@@ -1,6 +1,6 @@
 """Runs a session in an asyncio event loop: one reader a descriptor, one timer.
 
-Owns the registration of the socket with the loop.  It never blocks and never decides anything.
+Owns the registration of the sockets with the loop.  It never blocks and never decides anything.
 Everything happens in the thread of the loop; no lock is needed.
 """
 
@@ -82,7 +82,7 @@ class AsyncDriver:
         if self.is_closed or self.is_forked:
             return
         self.is_closed = True
-        self.session.connection.close()
+        self.session.close()
         self._pump.close()
         self._follow()
         if self._timer is not None:
@@ -109,7 +109,7 @@ class AsyncDriver:
                 timer.cancel()
 
     def _follow(self) -> None:
-        """The socket changed: the loop watches the new one."""
+        """A socket changed: the loop watches those that there are now."""
         for fd in self._fds:
             self._loop.remove_reader(fd)
         self._fds = self._pump.fds

@@ -49,6 +49,9 @@ class Connection:
         #: Why the last attempt failed, in words.
         self.trouble = ""
         self.session: bytes | None = None
+        #: As the welcome told: the broker's id and its cluster; both "" while there is none.
+        self.broker = ""
+        self.cluster = ""
         self._exchange = exchange
         self._addresses = addresses
         self._address_index = 0
@@ -60,6 +63,12 @@ class Connection:
         self._heard_at = 0
         #: When to connect, while waiting; when to ping, while open; else the attempt's end.
         self._next_at = 0
+
+    def use_addresses(self, addresses: list[str]) -> None:
+        """Where the next attempts go; a connection that is open stays."""
+        if addresses != self._addresses:
+            self._addresses = addresses
+            self._address_index %= len(addresses)
 
     @property
     def address(self) -> str:
@@ -103,6 +112,7 @@ class Connection:
             return
         self.trouble = f"{self.address}: {why}"
         self.number += 1
+        self.broker = self.cluster = ""
         self.state = State.WAITING
         self._exchange.reset()
         self._address_index = (self._address_index + 1) % len(self._addresses)
@@ -143,9 +153,10 @@ class Connection:
             return
         header = reply.header
         self.session = header["session"]
+        self.broker = header.get("broker", "")
+        self.cluster = header.get("cluster", "")
         self._timeout_ms = header.get("timeout_ms", self._asked_timeout_ms)
         self._next_at = now + self._timeout_ms // 3
         self._failures = 0
         self.state = State.OPEN
-        self._exchange.ready = True
         self.waiters.tell()

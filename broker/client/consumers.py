@@ -2,7 +2,7 @@
 
 Owns each consumer's prefetched messages.  It never decodes a body and never waits.  Laws:
 
-- A delivery for a consumer that is gone is given back at once.
+- A delivery for a consumer that is gone, or that moved to another line, is given back at once.
 - Settles and credit travel together: before the prefetched run dry, or half a window at a time.
 """
 
@@ -15,16 +15,25 @@ from typing import TYPE_CHECKING, Any
 from broker.client.credit import CreditWindow
 from broker.client.delivery import TAKEN, Part, Run, read_runs
 from broker.client.waiters import Waiters
-from broker.errors import MsgQueueError, NotPrimary, QueueDeleted, ShuttingDown
+from broker.errors import (
+    MsgQueueError,
+    NotPrimary,
+    OutcomeUnknown,
+    QueueDeleted,
+    ShuttingDown,
+)
 
 if TYPE_CHECKING:
     from broker.client.codec import Reply
     from broker.client.counters import Counters
     from broker.client.exchange import Exchange
     from broker.client.ledger import Ledger
+    from broker.client.routes import Route, Routes
     from broker.client.settles import Settles
 
 RETRY_MS = 500
+#: The owner could not: the consumer begins anew there or elsewhere.
+_PASSING = (NotPrimary, OutcomeUnknown, ShuttingDown)
 
 
 class Consumer:
@@ -33,14 +42,17 @@ class Consumer:
     def __init__(
         self,
         number: int,
-        queue: str,
+        route: Route,
         window: CreditWindow,
         lease_ms: int | None,
         auto_ack: bool,
         concurrency: int,
     ) -> None:
         self.number = number
-        self.queue = queue
+        self.queue = route.queue
+        self.route = route
+        #: Where it consumes; None while it does nowhere.
+        self.exchange: Exchange | None = None
         self.window = window
         self.lease_ms = lease_ms
         self.auto_ack = auto_ack
@@ -49,6 +61,8 @@ class Consumer:
         #: Why there will be no more deliveries.
         self.error: MsgQueueError | None = None
         self.is_leaving = False
+        #: True when credit was refused that it counts on.
+        self.is_starving = False
         #: Called once each when a delivery or an error has come.
         self.waiters = Waiters()
 
@@ -78,8 +92,8 @@ class Consumer:
 
 
 class Consumers:
-    def __init__(self, exchange: Exchange, settles: Settles, counters: Counters) -> None:
-        self._exchange = exchange
+    def __init__(self, routes: Routes, settles: Settles, counters: Counters) -> None:
+        self._routes = routes
         self._settles = settles
         self._counters = counters
         self._consumers: dict[int, Consumer] = {}
@@ -98,29 +112,35 @@ class Consumers:
     ) -> Consumer:
         number = self._next_number
         self._next_number += 1
-        consumer = Consumer(number, queue, window, lease_ms, auto_ack, concurrency)
+        route = self._routes.find(queue)
+        consumer = Consumer(number, route, window, lease_ms, auto_ack, concurrency)
         self._consumers[number] = consumer
-        if self._exchange.ready:
+        if route.exchange.ready:
             self._consume(consumer)
         return consumer
 
-    def resume_all(self) -> None:
-        """After a reconnect: consume again, with the same numbers and fresh credit."""
-        self._retry_at = None
-        for consumer in list(self._consumers.values()):
+    def resume(self, routes: set[Route]) -> None:
+        """These queues begin anew: consume there, with the same numbers and fresh credit."""
+        for consumer in [c for c in self._consumers.values() if c.route in routes]:
             if consumer.is_leaving:
                 del self._consumers[consumer.number]
             else:
                 self._consume(consumer)
 
-    def delivered(self, reply: Reply) -> None:
+    def connection_lost(self, exchange: Exchange) -> None:
+        for consumer in self._consumers.values():
+            if consumer.exchange is exchange:
+                consumer.exchange = None
+
+    def delivered(self, reply: Reply, exchange: Exchange) -> None:
         number: int = reply.header["consumer"]
         consumer = self._consumers.get(number)
         lease_ms = consumer.lease_ms if consumer else None
-        ledger = self._settles.ledger(reply.header["queue"], reply.header["tag"], number, lease_ms)
+        route = self._routes.find(reply.header["queue"])
+        ledger = self._settles.ledger(route, exchange, reply.header["tag"], number, lease_ms)
         runs = read_runs(reply, ledger)
-        if consumer is None:
-            self._settles.give_back(ledger, [held for run in runs for held in run.held()])
+        if consumer is None or consumer.exchange is not exchange:
+            self._turn_away(consumer, ledger, runs)
             return
         for run in runs:
             self._prefetch(consumer, ledger, run)
@@ -129,13 +149,28 @@ class Consumers:
             self._put_back(consumer, consumer.prefetched)
         consumer.waiters.tell()
 
-    def cancelled(self, reply: Reply) -> None:
-        consumer = self._consumers.pop(reply.header["consumer"], None)
-        if consumer is not None:
-            consumer.fail(reply.error() or QueueDeleted("the consumer was cancelled"))
+    def cancelled(self, reply: Reply, exchange: Exchange, now: int) -> None:
+        consumer = self._consumers.get(reply.header["consumer"])
+        if consumer is None or consumer.exchange is not exchange:
+            return
+        consumer.exchange = None
+        error = reply.error()
+        if isinstance(error, _PASSING):
+            self._consume_later(now)
+            return
+        del self._consumers[consumer.number]
+        consumer.fail(error or QueueDeleted("the consumer was cancelled"))
 
-    def knows(self, number: object) -> bool:
-        return number in self._consumers
+    def credit_refused(self, number: object, error: MsgQueueError, now: int) -> bool:
+        """False for credit that crossed with the end of its consumer: nobody misses it."""
+        consumer = self._consumers.get(number) if isinstance(number, int) else None
+        if consumer is None:
+            return False
+        if isinstance(error, _PASSING):
+            consumer.is_starving = True
+            self._consume_later(now)
+            return False
+        return True
 
     def take(self, consumer: Consumer, limit: int, now: int) -> list[Part]:
         """Up to ``limit`` prefetched messages, which are then in hand; raises what ended it."""
@@ -170,42 +205,62 @@ class Consumers:
             consumer.window.given_back(start - stop, -size)
         self._flush(consumer)
         self._put_back(consumer, consumer.prefetched)
-        if not self._exchange.ready or consumer.error is not None:
+        if consumer.exchange is None or consumer.error is not None:
             self._consumers.pop(consumer.number, None)
             return
 
         def answered(_reply: Reply, _now: int) -> None:
             self._consumers.pop(consumer.number, None)
 
-        self._exchange.ask({"cmd": "cancel", "consumer": consumer.number}, answered)
+        consumer.exchange.ask({"cmd": "cancel", "consumer": consumer.number}, answered)
 
     def leave_all(self) -> None:
         for consumer in list(self._consumers.values()):
             self.leave(consumer)
 
     def tick(self, now: int) -> None:
-        if self._retry_at is not None and now >= self._retry_at and self._exchange.ready:
+        if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
             for consumer in self._consumers.values():
-                if consumer.window.at_broker == 0 and not consumer.is_leaving:
+                consumes = consumer.exchange is not None and not consumer.is_starving
+                if not consumes and not consumer.is_leaving and consumer.route.exchange.ready:
                     self._consume(consumer)
 
     def next_at(self) -> int | None:
         return self._retry_at
 
     def _consume(self, consumer: Consumer) -> None:
+        """Begins to consume on the queue's present line; where it did so before, it ends."""
+        if consumer.exchange is not None:
+            cancel = {"cmd": "cancel", "consumer": consumer.number}
+            consumer.exchange.ask(cancel, lambda _reply, _now: None)
         consumer.window.void()
+        consumer.is_starving = False
+        consumer.exchange = exchange = consumer.route.exchange
 
         def answered(reply: Reply, now: int) -> None:
             error = reply.error()
-            if isinstance(error, ShuttingDown | NotPrimary):
+            if error is None or consumer.exchange is not exchange:
+                return
+            consumer.exchange = None
+            if isinstance(error, _PASSING):
                 consumer.window.void()
-                self._retry_at = self._retry_at or now + RETRY_MS
-            elif error is not None:
+                self._consume_later(now)
+            else:
                 self._consumers.pop(consumer.number, None)
                 consumer.fail(error)
 
-        self._exchange.ask(consumer.command(), answered)
+        exchange.ask(consumer.command(), answered)
+
+    def _consume_later(self, now: int) -> None:
+        self._retry_at = self._retry_at or now + RETRY_MS
+
+    def _turn_away(self, consumer: Consumer | None, ledger: Ledger, runs: list[Run]) -> None:
+        """What comes for nobody goes back; that of an auto-ack consumer is gone already."""
+        if consumer is not None and consumer.auto_ack:
+            self._counters.messages_unseen += sum(run.count for run in runs)
+        else:
+            self._settles.give_back(ledger, [held for run in runs for held in run.held()])
 
     def _prefetch(self, consumer: Consumer, ledger: Ledger, run: Run) -> None:
         self._counters.messages_delivered += run.count
@@ -224,10 +279,11 @@ class Consumers:
 
     def _grant(self, consumer: Consumer) -> None:
         """Credit that found no settle to ride on."""
-        if not consumer.window.is_worth_a_grant or not self._exchange.ready:
+        exchange = consumer.exchange
+        if exchange is None or not consumer.window.is_worth_a_grant:
             return
         grant = consumer.window.grant()
-        self._exchange.tell(
+        exchange.tell(
             {
                 "cmd": "credit",
                 "consumer": consumer.number,
@@ -241,7 +297,7 @@ class Consumers:
         if consumer is None:
             return {}
         consumer.window.settled(ledger.gathered)
-        if consumer.is_leaving or not self._exchange.ready:
+        if consumer.is_leaving or consumer.exchange is not ledger.exchange:
             return {}
         grant = consumer.window.grant()
         if not grant:

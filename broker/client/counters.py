@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(slots=True)
 class Counters:
-    #: Sessions begun, the first one included.
+    #: Sessions begun, over all brokers, the first one included.
     sessions: int = 0
     #: Replies that did not follow the protocol; each cost a reconnect.
     replies_broken: int = 0
@@ -27,6 +27,8 @@ class Counters:
     messages_given_back: int = 0
     #: Prefetched messages of an auto-ack consumer that nobody looked at: at most once.
     messages_unseen: int = 0
+    #: Messages dropped because their broker had lost the queue when it delivered them.
+    messages_stale: int = 0
 
     def as_map(self) -> dict[str, int]:
         return asdict(self)

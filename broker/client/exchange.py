@@ -19,7 +19,7 @@ Handler = Callable[[Reply, int], None]
 class Exchange:
     def __init__(self) -> None:
         self.outgoing: deque[Frames] = deque()
-        #: True from the welcome on: before it only the hello may go out.
+        #: True once queues may use this connection: after the welcome, and the map in a cluster.
         self.ready = False
         self._handlers: dict[int, Handler] = {}
         self._next_req = 1

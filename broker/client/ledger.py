@@ -1,18 +1,22 @@
 """Settles gathered for one delivery tag, merged into ranges until they are sent.
 
-Owns what is gathered and which runs may still be settled.  It never sends.
+Owns what is gathered, which runs may still be settled, and in which session.  It never sends.
 Law: what is gathered leaves in ranges that are sorted, merged and disjoint.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakSet
 
 from broker.client.delivery import HELD, LOST, SETTLED, TAKEN, Part, Range, Run
 from broker.errors import LeaseLost
 from broker.limits import RANGES_MAX
+
+if TYPE_CHECKING:
+    from broker.client.exchange import Exchange
+    from broker.client.routes import Route
 
 
 class SettleKind(NamedTuple):
@@ -30,10 +34,22 @@ GIVE_BACK = SettleKind("nack", delay_ms=0, charge=False)
 
 
 class Ledger:
-    """One tag of one consumer (or of all gets: ``consumer`` is None)."""
+    """One tag of one consumer (or of all gets: ``consumer`` is None) in one session.
 
-    def __init__(self, queue: str, tag: bytes, consumer: int | None, lease_ms: int | None) -> None:
-        self.queue = queue
+    ``exchange`` is that session's, which may be another than its queue now uses.
+    """
+
+    def __init__(
+        self,
+        route: Route,
+        exchange: Exchange,
+        tag: bytes,
+        consumer: int | None,
+        lease_ms: int | None,
+    ) -> None:
+        self.queue = route.queue
+        self.route = route
+        self.exchange = exchange
         self.tag = tag
         self.consumer = consumer
         self.lease_ms = lease_ms

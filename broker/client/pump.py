@@ -1,7 +1,8 @@
-"""Moves frames between a session and its socket, as far as that goes without waiting.
+"""Moves frames between a session and its sockets, as far as that goes without waiting.
 
-Owns the link that the session wants to have.  It never blocks.  Not safe for threads.
-Law: whatever interrupts it (Ctrl-C too) costs at most the connection, which is then replaced:
+Owns the links that the session wants to have, one for each of its lines.  It never blocks.  Not
+safe for threads.
+Law: whatever interrupts it (Ctrl-C too) costs at most the connections, which are then replaced:
 what was half done is unconfirmed, and done again.
 """
 
@@ -11,6 +12,7 @@ import time
 
 import zmq
 
+from broker.client.line import Line
 from broker.client.link import LAST_WORDS_MS, Link
 from broker.client.session import Session
 
@@ -20,21 +22,37 @@ def now_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
+class _Feed:
+    """A line of the session, and the link that carries it now."""
+
+    __slots__ = ("line", "link", "number")
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+        self.link: Link | None = None
+        #: Of the connection that the link is for.
+        self.number = 0
+
+    @property
+    def is_behind(self) -> bool:
+        """True when something was decided that the link does not know of yet."""
+        if self.line.connection.number != self.number:
+            return True
+        return self.link is not None and bool(self.line.exchange.outgoing)
+
+
 class Pump:
     def __init__(self, session: Session) -> None:
-        #: Grows whenever a reply came, or the connection changed.
+        #: Grows whenever a reply came, or a connection changed.
         self.news = 0
         #: Grows with every link, whose descriptors may have the numbers of the one before.
         self.links = 0
+        #: What to wait on: each socket's, then its monitor's; none while there is no link.
+        self.fds: tuple[int, ...] = ()
         self._session = session
-        self._link: Link | None = None
-        self._number = 0
+        self._lines: tuple[Line, ...] = ()
+        self._feeds: list[_Feed] = []
         self._is_running = False
-
-    @property
-    def fds(self) -> tuple[int, ...]:
-        """What to wait on: the socket's, then the monitor's; none while there is no link."""
-        return self._link.fds if self._link is not None else ()
 
     def run(self) -> None:
         """Does what is due, sends all, takes all; then the descriptors may be waited on."""
@@ -50,56 +68,84 @@ class Pump:
             self._is_running = False
 
     def look(self, readable: list[int]) -> None:
-        """Looks whether the connection still holds; what has arrived is taken first."""
-        link = self._link
-        if link is None or link.fds[1] not in readable or not link.is_broken():
-            return
-        self.run()
-        if link is self._link:
-            self.news += 1
-            self._session.connection_lost(now_ms(), "the connection is gone")
+        """Looks whether the connections still hold; what has arrived is taken first."""
+        for feed in list(self._feeds):
+            link = feed.link
+            if link is None or link.fds[1] not in readable or not link.is_broken():
+                continue
+            self.run()
+            if link is feed.link:
+                self.news += 1
+                self._session.line_lost(feed.line, now_ms(), "the connection is gone")
 
     def close(self) -> None:
-        if self._link is not None:
-            self._link.close(LAST_WORDS_MS)
-            self._link = None
+        for feed in self._feeds:
+            if feed.link is not None:
+                feed.link.close(LAST_WORDS_MS)
+        self._feeds = []
+        self.fds = ()
 
     def _run(self) -> None:
         session = self._session
-        connection = session.connection
         now = now_ms()
         session.tick(now)
         while True:
-            if connection.number != self._number:
-                self._follow(now)
-            link = self._link
+            if session.lines is not self._lines:
+                self._follow_lines()
+            for feed in self._feeds:
+                self._serve(feed, now)
+            if session.lines is self._lines and not any(f.is_behind for f in self._feeds):
+                return
+
+    def _serve(self, feed: _Feed, now: int) -> None:
+        """Sends and takes until this line has nothing more."""
+        session = self._session
+        line = feed.line
+        outgoing = line.exchange.outgoing
+        while True:
+            if line.connection.number != feed.number:
+                self._follow(feed, now)
+            link = feed.link
             if link is None:
                 return
-            while session.outgoing:
-                if not link.send(session.outgoing.popleft()):
-                    session.connection_lost(now, "nobody takes what is sent")
+            while outgoing:
+                if not link.send(outgoing.popleft()):
+                    session.line_lost(line, now, "nobody takes what is sent")
             frames = link.receive()
             if frames is not None:
                 self.news += 1
-                session.receive(frames, now)
-            elif not session.outgoing and connection.number == self._number:
+                session.receive(line, frames, now)
+            elif not outgoing and line.connection.number == feed.number:
                 return
 
-    def _follow(self, now: int) -> None:
-        """Gets the link that the session wants: a fresh one, or none."""
-        connection = self._session.connection
-        self.news += 1
-        self.links += 1
-        if self._link is not None:
-            self._link.close()
-            self._link = None
-        self._number = connection.number
+    def _follow_lines(self) -> None:
+        """Has a feed for each line; those of lines that are gone are closed."""
+        self._lines = self._session.lines
+        known = {feed.line: feed for feed in self._feeds}
+        self._feeds = [known[line] if line in known else _Feed(line) for line in self._lines]
+        for line in known.keys() - set(self._lines):
+            self._replace(known[line], None)
+
+    def _follow(self, feed: _Feed, now: int) -> None:
+        """Gets the link that the line wants: a fresh one, or none."""
+        connection = feed.line.connection
+        self._replace(feed, None)
+        feed.number = connection.number
         if not connection.needs_socket:
             return
         try:
-            self._link = Link(connection.address)
+            link = Link(connection.address)
         except zmq.ZMQError as error:
-            self._session.connection_lost(now, str(error))
+            self._session.line_lost(feed.line, now, str(error))
             return
-        if self._link.is_broken():
-            self._session.connection_lost(now, "nobody listens")
+        self._replace(feed, link)
+        if link.is_broken():
+            self._session.line_lost(feed.line, now, "nobody listens")
+
+    def _replace(self, feed: _Feed, link: Link | None) -> None:
+        self.news += 1
+        self.links += 1
+        former, feed.link = feed.link, link
+        if former is not None:
+            former.close()
+        self.fds = tuple(fd for f in self._feeds if f.link is not None for fd in f.link.fds)

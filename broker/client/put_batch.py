@@ -52,6 +52,7 @@ class PutBatch(Outcome):
         "maybe_taken",
         "queue",
         "refusal",
+        "sending",
         "seq",
         "spec",
         "waited",
@@ -72,7 +73,9 @@ class PutBatch(Outcome):
         self.seq = -1
         #: Columns and batch frame from the sealing on; kept until the broker answers.
         self.frames: tuple[bytes, ...] = ()
-        #: True once it was sent on a connection that was lost before the answer.
+        #: The number of the sending whose answer is waited for; 0 while there is none.
+        self.sending = 0
+        #: True once it was sent where it may have been taken without an answer.
         self.maybe_taken = False
         #: The last "not now" that it met.
         self.refusal: MsgQueueError | None = None

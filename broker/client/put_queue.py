@@ -2,7 +2,8 @@
 
 Owns the sequence and all that is unconfirmed.  It never waits.  Laws:
 
-- A queue's batches go out in the order of their puts, also after a reconnect or a refusal.
+- A queue's batches go out in the order of their puts, also after a reconnect, after a refusal
+  and at a new owner.
 - A batch keeps its sequence until the broker has answered it for good.
 - Nothing unconfirmed in the queue: a message goes at once.  Otherwise it gathers until the
   batch is full, all before it is confirmed, or the linger ends.
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from broker.client.put_batch import ELEMENTS_BYTES_MAX, WITH_IDS_MAX, PutBatch, PutSpec
 from broker.client.waiters import Waiters
-from broker.errors import ConnectionLost, MsgQueueError, ProducerExpired
+from broker.errors import ConnectionLost, MsgQueueError, OutcomeUnknown, ProducerExpired
 from broker.limits import UNCONFIRMED_BATCHES_MAX
 
 if TYPE_CHECKING:
@@ -37,11 +38,13 @@ class PutQueue:
         self._oldest_seq = 0
         #: Called once each when a batch has got its final answer: there may be room.
         self.waiters = Waiters()
+        self.route = puts.routes.find(name)
         self._puts = puts
         self._next_seq = 0
         #: Those of the unconfirmed that wait to be sent (again), in order.
         self._unsent: list[PutBatch] = []
         self._in_flight = 0
+        self._sendings = 0
         #: True once a batch was confirmed: the queue then knows this producer.
         self._is_known = False
         #: After a refusal one batch at a time asks whether the broker takes puts again.
@@ -105,18 +108,21 @@ class PutQueue:
         self._send()
 
     def resend(self) -> None:
+        self.doubt()
         self._unsent = list(self.unconfirmed.values())
-        self._in_flight = 0
         self._probing = False
         self._retry_at = None
         self._puts.counters.batches_resent += sum(b.maybe_taken for b in self._unsent)
         self._send()
 
-    def connection_lost(self) -> None:
-        waiting = {id(batch) for batch in self._unsent}
-        for batch in self.unconfirmed.values():
-            if id(batch) not in waiting:
-                batch.maybe_taken = True
+    def doubt(self, seq: int = 0) -> list[PutBatch]:
+        """No answer will tell of what is under way from ``seq`` on; gives these batches."""
+        doubtful = [b for b in self.unconfirmed.values() if b.sending and b.seq >= seq]
+        for batch in doubtful:
+            batch.maybe_taken = True
+            batch.sending = 0
+        self._in_flight -= len(doubtful)
+        return doubtful
 
     def tick(self, now: int) -> None:
         if self._retry_at is not None and now >= self._retry_at:
@@ -139,11 +145,14 @@ class PutQueue:
         return ends_at if self._retry_at is None else min(ends_at, self._retry_at)
 
     def _send(self) -> None:
-        if not self._puts.exchange.ready or self._retry_at is not None:
+        exchange = self.route.exchange
+        if not exchange.ready or self._retry_at is not None:
             return
         while self._unsent and not (self._probing and self._in_flight):
             batch = self._unsent.pop(0)
             self._in_flight += 1
+            self._sendings += 1
+            batch.sending = self._sendings
             fields = {
                 "cmd": "put",
                 "queue": self.name,
@@ -152,15 +161,18 @@ class PutQueue:
                 "seq": batch.seq,
             }
             fields.update(batch.spec.fields)
-            self._puts.exchange.ask(fields, _Answer(self, batch, batch.seq), *batch.frames)
+            exchange.ask(fields, _Answer(self, batch, batch.sending), *batch.frames)
 
-    def answered(self, batch: PutBatch, seq: int, reply: Reply, now: int) -> None:
-        if self.unconfirmed.get(seq) is not batch:
-            return  # It was given up or numbered anew; its newer sending will be answered.
+    def answered(self, batch: PutBatch, sending: int, reply: Reply, now: int) -> None:
+        if batch.sending != sending:
+            return  # It was given up, or goes out again; its newer sending will be answered.
         self._in_flight -= 1
+        batch.sending = 0
         error = reply.error()
         if error is None:
             self._confirmed(batch, reply)
+        elif isinstance(error, OutcomeUnknown):
+            self._unknown(batch, error, now)
         elif error.name in self._puts.options.retried:
             self._refused(batch, error, now)
         elif isinstance(error, ProducerExpired):
@@ -180,6 +192,12 @@ class PutQueue:
         self._is_known = True
         self._remove(batch)
         batch.finish(reply.header)
+
+    def _unknown(self, batch: PutBatch, error: MsgQueueError, now: int) -> None:
+        """As if the connection had been lost, for it and all behind it."""
+        batch.maybe_taken = True
+        self._unsent += self.doubt(batch.seq)
+        self._refused(batch, error, now)
 
     def _refused(self, batch: PutBatch, error: MsgQueueError, now: int) -> None:
         """Not now: ask again after a pause, with the first of those that wait."""
@@ -211,6 +229,7 @@ class PutQueue:
         for seq, waiting in enumerate(rest):
             waiting.seq = seq
             self.unconfirmed[seq] = waiting
+            waiting.sending = 0
         self._next_seq = len(rest)
         self._oldest_seq = 0
         self._unsent = rest
@@ -218,12 +237,11 @@ class PutQueue:
 
     def _give_up(self, batch: PutBatch) -> None:
         cause = f": {batch.refusal.name}" if batch.refusal is not None else ""
-        sent = batch not in self._unsent
-        if sent:
+        unsure = batch.sending > 0 or batch.maybe_taken
+        if batch.sending:
             self._in_flight -= 1
-        else:
+        elif batch in self._unsent:
             self._unsent.remove(batch)
-        unsure = sent or batch.maybe_taken
         text = "it may or may not have been taken" if unsure else "it was not taken"
         refusal = None if unsure else batch.refusal
         self._finish(batch, refusal or ConnectionLost(f"no confirm in time{cause}; {text}"))
@@ -235,6 +253,7 @@ class PutQueue:
         self._puts.failed(batch)
 
     def _remove(self, batch: PutBatch) -> None:
+        batch.sending = 0
         self.unconfirmed.pop(batch.seq, None)
         self._oldest_seq = next(iter(self.unconfirmed), self._next_seq)
         self._puts.unconfirmed_bytes -= batch.body_bytes
@@ -252,14 +271,14 @@ class PutQueue:
 
 
 class _Answer:
-    """The handler of one sending; its sequence tells it from an earlier one."""
+    """The handler of one sending; its number tells it from the others of its batch."""
 
-    __slots__ = ("batch", "queue", "seq")
+    __slots__ = ("batch", "queue", "sending")
 
-    def __init__(self, queue: PutQueue, batch: PutBatch, seq: int) -> None:
+    def __init__(self, queue: PutQueue, batch: PutBatch, sending: int) -> None:
         self.queue = queue
         self.batch = batch
-        self.seq = seq
+        self.sending = sending
 
     def __call__(self, reply: Reply, now: int) -> None:
-        self.queue.answered(self.batch, self.seq, reply, now)
+        self.queue.answered(self.batch, self.sending, reply, now)

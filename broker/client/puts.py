@@ -22,6 +22,7 @@ from broker.errors import (
 if TYPE_CHECKING:
     from broker.client.counters import Counters
     from broker.client.exchange import Exchange
+    from broker.client.routes import Route, Routes
 
 #: Refusals after which the same batch is sent again without asking.
 RETRIED: frozenset[str] = frozenset(
@@ -56,13 +57,13 @@ class Puts:
 
     def __init__(
         self,
-        exchange: Exchange,
+        routes: Routes,
         counters: Counters,
         options: PutOptions,
         producer: bytes,
         troubles: list[MsgQueueError] | None = None,
     ) -> None:
-        self.exchange = exchange
+        self.routes = routes
         self.counters = counters
         self.options = options
         self.producer = producer
@@ -99,14 +100,16 @@ class Puts:
         for queue in gathering.values():
             queue.close()
 
-    def resend_all(self) -> None:
-        """After a reconnect: everything unconfirmed, in order."""
+    def resume(self, routes: set[Route]) -> None:
+        """These queues begin anew: everything unconfirmed, in order."""
         for queue in self._busy.values():
-            queue.resend()
+            if queue.route in routes:
+                queue.resend()
 
-    def connection_lost(self) -> None:
+    def connection_lost(self, exchange: Exchange) -> None:
         for queue in self._busy.values():
-            queue.connection_lost()
+            if queue.route.exchange is exchange:
+                queue.doubt()
 
     def tick(self, now: int) -> None:
         for queue in list(self._gathering.values()):

@@ -1,32 +1,45 @@
 """One client's whole conversation with brokers, without a socket, a clock or a thread.
 
 Owns the parts and their order after a reconnect.  It never waits.  A shell feeds it replies and
-the time (integer milliseconds that never fall), sends what is in ``outgoing``, keeps a socket
-to ``connection.address`` for each ``connection.number``, and calls ``tick`` when ``next_at``
-has come.
+the time (integer milliseconds that never fall), and calls ``tick`` when ``next_at`` has come.
+For each of ``lines`` it sends what is in ``exchange.outgoing`` and keeps a socket to
+``connection.address`` for each ``connection.number``.
 
-Law: the order on a new connection is: take the held messages again, settle, consume, the other
-requests, the unconfirmed puts.
+Law: the order in which queues begin anew, on a new connection or at another broker, is: take the
+held messages again, settle, consume, the other requests, the unconfirmed puts.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from broker.client.codec import Frames, Reply, decode_reply
 from broker.client.connection import Connection, Draw
 from broker.client.consumers import Consumers
 from broker.client.counters import Counters
 from broker.client.delivery import TAKEN, Run, read_runs
-from broker.client.exchange import Exchange
+from broker.client.directory import Directory
+from broker.client.line import Line
 from broker.client.outcome import Outcome
 from broker.client.puts import PutOptions, Puts
 from broker.client.requests import Request, Requests
+from broker.client.routes import Route
+from broker.client.routing import Routing
 from broker.client.settles import Settles
-from broker.errors import ConnectionLost, MsgQueueError, NoSession, NotAnEnvelope
+from broker.errors import (
+    ConnectionLost,
+    MsgQueueError,
+    NoSession,
+    NotAnEnvelope,
+    NotPrimary,
+    OutcomeUnknown,
+    ShuttingDown,
+)
 from broker.limits import BATCH_COUNT_DEFAULT, MIB, SESSION_TIMEOUT_DEFAULT
+
+if TYPE_CHECKING:
+    from broker.client.exchange import Exchange
 
 PRODUCER_BYTES = 16
 #: How long the end of a client may take: to confirm what is on its way, to answer the bye.
@@ -53,15 +66,22 @@ class Session:
         self.counters = Counters()
         #: Errors that belong to nobody who waits; the shell tells the application.
         self.troubles: list[MsgQueueError] = []
-        self._exchange = Exchange()
-        self.connection = Connection(
-            self._exchange, options.addresses, options.name, options.session_timeout_ms, draw
+        self._directory = Directory()
+
+        def make_line(broker: str, addresses: list[str]) -> Line:
+            return Line(broker, addresses, options.name, options.session_timeout_ms, draw)
+
+        self._routing = Routing(
+            make_line, options.addresses, self._directory, draw, self._resume, self._is_bound
         )
-        self.settles = Settles(self._exchange, self.counters, self.troubles, options.linger_ms)
-        self.consumers = Consumers(self._exchange, self.settles, self.counters)
-        self.requests = Requests(self._exchange, self._take_messages)
+        routes = self._routing.routes
+        self.settles = Settles(
+            routes, self._directory, self.counters, self.troubles, options.linger_ms
+        )
+        self.consumers = Consumers(routes, self.settles, self.counters)
+        self.requests = Requests(routes, self._take_messages)
         self.puts = Puts(
-            self._exchange,
+            routes,
             self.counters,
             PutOptions(
                 options.batch_count,
@@ -73,10 +93,31 @@ class Session:
             draw(PRODUCER_BYTES),
             self.troubles if options.tells_failed_puts else None,
         )
+        self._parts = (self._routing, self.puts, self.settles, self.consumers, self.requests)
+        #: As of the last tick: others want to be connected.
+        self._ticked_lines: tuple[Line, ...] = ()
 
     @property
-    def outgoing(self) -> deque[Frames]:
-        return self._exchange.outgoing
+    def lines(self) -> tuple[Line, ...]:
+        """What the shell keeps sockets for; another tuple whenever it changes."""
+        return self._routing.lines
+
+    @property
+    def connection(self) -> Connection:
+        """The connection to the first broker that answered; there is one of its kind always."""
+        return self._routing.entry.connection
+
+    @property
+    def is_connected(self) -> bool:
+        return any(line.connection.is_open for line in self.lines)
+
+    @property
+    def wants_turn(self) -> bool:
+        """True when there is anything to send, or anybody to connect to."""
+        lines = self._routing.lines
+        if lines is not self._ticked_lines:
+            return True
+        return any(line.exchange.outgoing for line in lines)
 
     @property
     def unconfirmed(self) -> list[Outcome]:
@@ -91,89 +132,126 @@ class Session:
             trouble = self.connection.trouble or "no answer"
             raise ConnectionLost(f"closed with {left} batches or settles unconfirmed: {trouble}")
 
-    def receive(self, frames: Frames, now: int) -> None:
-        """Takes one multipart that came on the present connection."""
+    def receive(self, line: Line, frames: Frames, now: int) -> None:
+        """Takes one multipart that came on the present connection of ``line``."""
         try:
-            self._receive(decode_reply(frames), now)
+            self._receive(line, decode_reply(frames), now)
         except (NotAnEnvelope, KeyError, TypeError, ValueError, AttributeError) as error:
             # What contradicts the protocol cannot be answered; a new session can repair it.
             self.counters.replies_broken += 1
-            self.connection_lost(now, f"a reply that is none: {error!r}")
+            self.line_lost(line, now, f"a reply that is none: {error!r}")
+
+    def line_lost(self, line: Line, now: int, why: str) -> None:
+        """The socket, its silence or its content says that this connection is of no use."""
+        line.connection.lost(now, why)
+        self.puts.connection_lost(line.exchange)
+        self.consumers.connection_lost(line.exchange)
+        self.settles.connection_lost(line.exchange)
+        self._routing.lost(line, now)
 
     def connection_lost(self, now: int, why: str) -> None:
-        """The socket, its silence or its content says that this connection is of no use."""
-        self.connection.lost(now, why)
-        self.puts.connection_lost()
-        self.settles.connection_lost()
+        """As ``line_lost``, of all lines: nobody knows which of them is harmed."""
+        for line in self.lines:
+            self.line_lost(line, now, why)
 
     def tick(self, now: int) -> None:
-        reason = self.connection.tick(now)
-        if reason is not None:
-            self.connection_lost(now, reason)
-        self.puts.tick(now)
-        self.settles.tick(now)
-        self.consumers.tick(now)
-        self.requests.tick(now)
+        self._ticked_lines = lines = self._routing.lines
+        for line in lines:
+            reason = line.connection.tick(now)
+            if reason is not None:
+                self.line_lost(line, now, reason)
+        for part in self._parts:
+            part.tick(now)
 
     def next_at(self) -> int | None:
         """When ``tick`` is next needed."""
-        parts = (self.connection, self.puts, self.settles, self.consumers, self.requests)
-        return min((at for part in parts if (at := part.next_at()) is not None), default=None)
+        return min((at for part in self._parts if (at := part.next_at()) is not None), default=None)
 
     def flush(self) -> None:
         """Sends all that is gathered."""
         self.puts.flush()
         self.settles.flush()
 
-    def say_bye(self, now: int) -> Request:
-        return self.requests.ask({"cmd": "bye"}, now)
+    def close(self) -> None:
+        for line in self.lines:
+            line.connection.close()
 
-    def _receive(self, reply: Reply, now: int) -> None:
-        self.connection.heard(now)
-        if reply.name == "closed" or isinstance(reply.error(), NoSession):
-            error = reply.error()
-            self.connection_lost(now, error.text if error else "the session was closed")
-            return
-        if reply.req is not None:
-            was_open = self.connection.is_open
-            self._exchange.answer(reply, now)
-            if self.connection.is_open and not was_open:
-                self._resume(now)
-        elif reply.name == "messages":
-            self.consumers.delivered(reply)
-        elif reply.name == "cancelled":
-            self.consumers.cancelled(reply)
-        elif reply.name == "failed":
-            self._failed(reply)
+    def say_bye(self, now: int) -> list[Request]:
+        return [
+            self.requests.ask({"cmd": "bye"}, now, way=line) for line in self.lines if line.is_ready
+        ]
 
-    def _resume(self, now: int) -> None:
-        self.counters.sessions += 1
-        self.settles.resend_all()
-        self.consumers.resume_all()
-        self.requests.resend_all(now)
-        self.puts.resend_all()
-
-    def _failed(self, reply: Reply) -> None:
-        """Only credit is sent without a number; it may cross with the end of its consumer."""
+    def _receive(self, line: Line, reply: Reply, now: int) -> None:
+        connection = line.connection
+        connection.heard(now)
         error = reply.error()
-        if error is not None and self.consumers.knows(reply.header.get("consumer")):
+        if reply.name == "closed" or isinstance(error, NoSession):
+            self.line_lost(line, now, error.text if error else "the session was closed")
+            return
+        if isinstance(error, NotPrimary | OutcomeUnknown | ShuttingDown):
+            self._routing.doubt()
+        elif self._directory.is_known and self._directory.is_behind(reply.header):
+            self._routing.doubt()  # Whoever was asked has passed it on to a new owner.
+        if reply.req is not None:
+            was_open = connection.is_open
+            line.exchange.answer(reply, now)
+            if connection.is_open and not was_open:
+                self.counters.sessions += 1
+                self._routing.opened(line, now)
+        elif reply.name == "messages":
+            if self._directory.see(reply.header["tag"]):
+                self.consumers.delivered(reply, line.exchange)
+            else:
+                self._count_stale(reply)
+        elif reply.name == "cancelled":
+            self.consumers.cancelled(reply, line.exchange, now)
+        elif reply.name == "failed":
+            self._failed(reply, now)
+
+    def _resume(self, routes: set[Route], now: int) -> None:
+        self.settles.resume(routes)
+        self.consumers.resume(routes)
+        self.requests.resume(routes, now)
+        self.puts.resume(routes)
+
+    def _is_bound(self, exchange: Exchange) -> bool:
+        return self.settles.is_bound(exchange) or self.requests.is_bound(exchange)
+
+    def _count_stale(self, reply: Reply) -> None:
+        self.counters.messages_stale += sum(run["count"] for run in reply.header["runs"])
+
+    def _failed(self, reply: Reply, now: int) -> None:
+        """Only credit is sent without a number."""
+        error = reply.error()
+        number = reply.header.get("consumer")
+        if error is not None and self.consumers.credit_refused(number, error, now):
             self.troubles.append(error)
 
-    def _take_messages(self, request: Request, reply: Reply) -> list[Run]:
-        """The runs of a get; what nobody waits for any more goes back free."""
+    def _take_messages(
+        self, request: Request, reply: Reply, exchange: Exchange
+    ) -> list[Run] | None:
+        """The runs of a get, or None when they are no good.
+
+        What nobody waits for any more goes back free.
+        """
         header: dict[str, Any] = reply.header
         if not header["runs"]:
             return []
+        if not self._directory.see(header["tag"]):
+            self._count_stale(reply)
+            return None
+        route = self._routing.routes.find(header["queue"])
         lease_ms = request.fields.get("lease_ms")
-        ledger = self.settles.ledger(header["queue"], header["tag"], None, lease_ms)
+        ledger = self.settles.ledger(route, exchange, header["tag"], None, lease_ms)
         runs = read_runs(reply, ledger)
         self.counters.messages_delivered += sum(run.count for run in runs)
+        is_unwanted = request.is_abandoned or request.done
         if request.fields.get("auto_ack", False):
             for run in runs:
                 run.marks[:] = bytes((TAKEN,)) * run.count
-            if request.is_abandoned:
+            if is_unwanted:
                 self.counters.messages_unseen += sum(run.count for run in runs)
-        elif request.is_abandoned:
+        elif is_unwanted:
             self.settles.give_back(ledger, [held for run in runs for held in run.held()])
         else:
             ledger.runs.update(runs)

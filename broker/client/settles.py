@@ -3,26 +3,31 @@
 Owns the leases as the client knows them.  It never judges whether a lease is still good: the
 broker does.  Laws:
 
-- A settle is kept until the broker has answered it, and sent again after a reconnect.
-- After a reconnect everything held, and everything in an unconfirmed settle, is first taken
-  again with ``extend``: the new session holds nothing yet.
+- A settle is kept until the broker has answered it, and sent again after a reconnect, or to
+  the new owner of its queue.
+- There everything held, and everything in an unconfirmed settle, is first taken again with
+  ``extend``: the new session holds nothing yet.
+- While the session that holds a message lasts, and the reign too, it is settled there, though
+  its queue moved to another line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from broker.client.ledger import GIVE_BACK, Ledger, SettleKind, merge
 from broker.client.outcome import Outcome
-from broker.errors import MsgQueueError
+from broker.errors import MsgQueueError, OutcomeUnknown
 from broker.limits import RANGES_MAX
 
 if TYPE_CHECKING:
     from broker.client.codec import Reply
     from broker.client.counters import Counters
     from broker.client.delivery import Range
+    from broker.client.directory import Directory
     from broker.client.exchange import Exchange
+    from broker.client.routes import Route, Routes
 
 RETRY_MS = 500
 #: Gets have no credit that would set a pace: their settles are sent by the hundred.
@@ -35,7 +40,7 @@ TakeCredit = Callable[[Ledger], dict[str, Any]]
 class Settle(Outcome):
     """One settling command on its way.  ``lost`` are the ranges that were not held any more."""
 
-    __slots__ = ("again", "kind", "ledger", "lost", "ranges", "sent", "waited")
+    __slots__ = ("again", "kind", "ledger", "lost", "ranges", "sendings", "waited")
 
     def __init__(self, ledger: Ledger, kind: SettleKind, ranges: list[Range]) -> None:
         super().__init__()
@@ -44,8 +49,8 @@ class Settle(Outcome):
         self.ranges = ranges
         self.lost: list[Range] = []
         self.waited = False
-        self.sent = False
-        #: True once it was sent on a connection that was lost before the answer.
+        self.sendings = 0
+        #: True once it was sent where it may have counted without an answer.
         self.again = False
 
     @property
@@ -59,7 +64,8 @@ class Settle(Outcome):
 class Settles:
     def __init__(
         self,
-        exchange: Exchange,
+        routes: Routes,
+        directory: Directory,
         counters: Counters,
         troubles: list[MsgQueueError],
         linger_ms: int,
@@ -71,25 +77,42 @@ class Settles:
         # nobody's here any more; both set by the consumers' side.
         self.take_credit: TakeCredit = lambda _: {}
         self.leases_lost: Callable[[Ledger, int], None] = lambda _, __: None
-        self._exchange = exchange
+        self._routes = routes
+        self._directory = directory
         self._counters = counters
         self._troubles = troubles
         self._linger_ms = linger_ms
-        self._ledgers: dict[tuple[str, bytes, int | None], Ledger] = {}
+        self._ledgers: dict[Ledger, None] = {}
+        #: Those of them that deliveries are added to.
+        self._current: dict[tuple[Exchange, str, bytes, int | None], Ledger] = {}
         self._refused: list[Settle] = []
+        #: What could not be taken again yet.
+        self._unclaimed: dict[Ledger, None] = {}
         self._retry_at: int | None = None
 
-    def ledger(self, queue: str, tag: bytes, consumer: int | None, lease_ms: int | None) -> Ledger:
-        key = (queue, tag, consumer)
-        ledger = self._ledgers.get(key)
+    def ledger(
+        self,
+        route: Route,
+        exchange: Exchange,
+        tag: bytes,
+        consumer: int | None,
+        lease_ms: int | None,
+    ) -> Ledger:
+        key = (exchange, route.queue, tag, consumer)
+        ledger = self._current.get(key)
         if ledger is None:
             self._drop_finished()
-            ledger = self._ledgers[key] = Ledger(queue, tag, consumer, lease_ms)
+            ledger = self._current[key] = Ledger(route, exchange, tag, consumer, lease_ms)
+            self._ledgers[ledger] = None
             ledger.flush_at = GATHERED_MAX
         return ledger
 
     def of_consumer(self, consumer: int) -> Iterator[Ledger]:
-        return (ledger for ledger in self._ledgers.values() if ledger.consumer == consumer)
+        return (ledger for ledger in self._ledgers if ledger.consumer == consumer)
+
+    def is_bound(self, exchange: Exchange) -> bool:
+        """Whether messages are held, or settles under way, in that session."""
+        return any(ledger.exchange is exchange for ledger in self._all_ledgers())
 
     def gathered(self, now: int) -> None:
         """Something was gathered that no flush follows at once."""
@@ -99,14 +122,14 @@ class Settles:
     def flush(self) -> None:
         """Sends all that is gathered."""
         self.linger_ends_at = None
-        for ledger in self._ledgers.values():
+        for ledger in list(self._ledgers):
             if ledger.gathered:
                 self.flush_ledger(ledger)
 
     def flush_ledger(self, ledger: Ledger) -> list[Settle]:
         """Sends what one ledger has gathered; gives the commands that carry it."""
         settles, credit = self._close(ledger)
-        if self._exchange.ready:
+        if ledger.exchange.ready:
             for settle in settles:
                 self._send(settle, credit)
                 credit = {}
@@ -118,36 +141,44 @@ class Settles:
             settle = Settle(ledger, GIVE_BACK, ranges[start : start + RANGES_MAX])
             self._counters.messages_given_back += settle.messages
             self.unconfirmed[settle] = None
-            if self._exchange.ready:
+            if ledger.exchange.ready:
                 self._send(settle, {})
 
-    def resend_all(self) -> None:
-        """After a reconnect: take everything again, then settle again."""
-        self._retry_at = None
-        self._refused = []
-        for ledger in self._ledgers.values():
-            self._close(ledger)
-        waiting: dict[Ledger, list[Range]] = {ledger: [] for ledger in self._ledgers.values()}
-        for settle in self.unconfirmed:
-            waiting.setdefault(settle.ledger, []).extend(settle.ranges)
-        for ledger, ranges in waiting.items():
-            self._extend_again(ledger, merge(ranges + ledger.held()))
-        for settle in self.unconfirmed:
-            self._send(settle, {})
+    def resume(self, routes: set[Route]) -> None:
+        """These queues begin anew: take everything again, then settle again."""
+        concerned = [
+            ledger
+            for ledger in self._all_ledgers()
+            if ledger.route in routes and not self._is_held_elsewhere(ledger)
+        ]
+        self._take_again(concerned)
 
-    def connection_lost(self) -> None:
-        """What was sent is in doubt."""
+    def connection_lost(self, exchange: Exchange) -> None:
+        """What was sent is in doubt; what was held there by a queue that moved is, too."""
         for settle in self.unconfirmed:
-            settle.again = settle.sent
+            if settle.ledger.exchange is exchange:
+                settle.again = settle.sendings > 0
+        self._take_again(
+            [
+                ledger
+                for ledger in self._all_ledgers()
+                if ledger.exchange is exchange and ledger.route.exchange is not exchange
+            ]
+        )
 
     def tick(self, now: int) -> None:
         if self.linger_ends_at is not None and now >= self.linger_ends_at:
             self.flush()
-        if self._retry_at is not None and now >= self._retry_at and self._exchange.ready:
+        if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
+            unclaimed, self._unclaimed = self._unclaimed, {}
             refused, self._refused = self._refused, []
+            for ledger in unclaimed:
+                if ledger.exchange.ready:
+                    self._extend_again(ledger)
             for settle in refused:
-                self._send(settle, {})
+                if settle.ledger.exchange.ready:
+                    self._send(settle, {})
 
     def next_at(self) -> int | None:
         instants = [at for at in (self.linger_ends_at, self._retry_at) if at is not None]
@@ -160,9 +191,46 @@ class Settles:
         self.unconfirmed.update(dict.fromkeys(settles))
         return settles, credit
 
+    def _all_ledgers(self) -> Iterable[Ledger]:
+        return dict.fromkeys([*self._ledgers, *(settle.ledger for settle in self.unconfirmed)])
+
+    def _is_held_elsewhere(self, ledger: Ledger) -> bool:
+        exchange = ledger.exchange
+        return (
+            exchange is not ledger.route.exchange
+            and exchange.ready
+            and not self._directory.is_past(ledger.tag)
+        )
+
+    def _take_again(self, ledgers: list[Ledger]) -> None:
+        """Binds them to the session that their queues now use; all at once when it is ready."""
+        for ledger in ledgers:
+            self._unclaimed.pop(ledger, None)
+            self._bind(ledger, ledger.route.exchange)
+            self._close(ledger)
+        ready = {ledger for ledger in ledgers if ledger.exchange.ready}
+        for ledger in ledgers:
+            if ledger in ready:
+                self._extend_again(ledger)
+        self._refused = [settle for settle in self._refused if settle.ledger not in ready]
+        for settle in list(self.unconfirmed):
+            if settle.ledger in ready:
+                settle.again = settle.again or settle.sendings > 0
+                self._send(settle, {})
+
+    def _bind(self, ledger: Ledger, exchange: Exchange) -> None:
+        if ledger.exchange is exchange:
+            return
+        if self._current.get(_key(ledger)) is ledger:
+            del self._current[_key(ledger)]
+        ledger.exchange = exchange
+        if ledger in self._ledgers:
+            self._current.setdefault(_key(ledger), ledger)
+
     def _send(self, settle: Settle, credit: dict[str, Any]) -> None:
         kind = settle.kind
-        settle.sent = True
+        settle.sendings += 1
+        sending = settle.sendings
         fields: dict[str, Any] = {
             "cmd": kind.command,
             "queue": settle.ledger.queue,
@@ -176,13 +244,16 @@ class Settles:
             fields["charge"] = False
 
         def answered(reply: Reply, now: int) -> None:
-            self._answered(settle, reply, now)
+            self._answered(settle, sending, reply, now)
 
-        self._exchange.ask(fields, answered)
+        settle.ledger.exchange.ask(fields, answered)
 
-    def _answered(self, settle: Settle, reply: Reply, now: int) -> None:
+    def _answered(self, settle: Settle, sending: int, reply: Reply, now: int) -> None:
         error = reply.error()
+        if settle.done or (error is not None and sending != settle.sendings):
+            return  # It was sent again since, and that answer tells.
         if error is not None and error.retryable:
+            settle.again = settle.again or isinstance(error, OutcomeUnknown)
             self._refused.append(settle)
             self._retry_at = self._retry_at or now + RETRY_MS
             return
@@ -202,17 +273,25 @@ class Settles:
         if not settle.waited and not gives_back:
             self._troubles.append(error)
 
-    def _extend_again(self, ledger: Ledger, ranges: list[Range]) -> None:
+    def _extend_again(self, ledger: Ledger) -> None:
+        waiting = [each for s in self.unconfirmed if s.ledger is ledger for each in s.ranges]
+        ranges = merge(waiting + ledger.held())
+        exchange = ledger.exchange
+
+        def answered(reply: Reply, now: int) -> None:
+            if ledger.exchange is exchange:
+                self._extended_again(ledger, reply, now)
+
         for start in range(0, len(ranges), RANGES_MAX):
-            fields = extend_fields(ledger, ranges[start : start + RANGES_MAX], ledger.lease_ms)
+            part = ranges[start : start + RANGES_MAX]
+            exchange.ask(extend_fields(ledger, part, ledger.lease_ms), answered)
 
-            def answered(reply: Reply, _: int, ledger: Ledger = ledger) -> None:
-                self._extended_again(ledger, reply)
-
-            self._exchange.ask(fields, answered)
-
-    def _extended_again(self, ledger: Ledger, reply: Reply) -> None:
+    def _extended_again(self, ledger: Ledger, reply: Reply, now: int) -> None:
         error = reply.error()
+        if error is not None and error.retryable:
+            self._unclaimed[ledger] = None
+            self._retry_at = self._retry_at or now + RETRY_MS
+            return
         lost = reply.header.get("lost", []) if error is None else ledger.held()
         # Whoever settles one of them is told; the prefetched among them are simply skipped.
         count = ledger.lose(lost)
@@ -220,12 +299,13 @@ class Settles:
         self.leases_lost(ledger, count)
 
     def _drop_finished(self) -> None:
-        """Ledgers of an older epoch, once nobody can settle anything of theirs."""
-        self._ledgers = {
-            key: ledger
-            for key, ledger in self._ledgers.items()
-            if ledger.gathered or len(ledger.runs)
-        }
+        """Ledgers of an older epoch or session, once nobody can settle anything of theirs."""
+        self._ledgers = {each: None for each in self._ledgers if each.gathered or len(each.runs)}
+        self._current = {key: each for key, each in self._current.items() if each in self._ledgers}
+
+
+def _key(ledger: Ledger) -> tuple[Exchange, str, bytes, int | None]:
+    return ledger.exchange, ledger.queue, ledger.tag, ledger.consumer
 
 
 def extend_fields(ledger: Ledger, ranges: list[Range], lease_ms: int | None) -> dict[str, Any]:

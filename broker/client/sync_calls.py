@@ -19,6 +19,7 @@ from broker.client.pump import now_ms
 from broker.client.put_batch import PutBatch
 from broker.client.put_queue import PutQueue
 from broker.client.requests import Request
+from broker.client.routes import Way
 from broker.client.session import BYE_S, CLOSE_S, Session
 from broker.client.settles import Settle, extend_fields
 from broker.client.sync_driver import OnError, SyncDriver, log
@@ -51,10 +52,9 @@ class SyncCalls(SyncDriver):
                 self.session.flush()
                 unconfirmed = self.session.unconfirmed
             self.wait(all_done(unconfirmed), timeout)
-            if self.session.connection.is_open:
-                with self.changing:
-                    bye = self.session.say_bye(now_ms())
-                self.wait(lambda: bye.done, BYE_S)
+            with self.changing:
+                byes = self.session.say_bye(now_ms())
+            self.wait(all_done(byes), BYE_S)
         finally:
             self.close()
         self.session.require_confirmed()
@@ -64,13 +64,13 @@ class SyncCalls(SyncDriver):
         if self.is_closed:
             raise ClientClosed("the client is closed")
 
-    def ask(self, fields: dict[str, Any], waits_s: float = 0.0) -> Any:
+    def ask(self, fields: dict[str, Any], waits_s: float = 0.0, way: Way | None = None) -> Any:
         """The answer to one command, which the broker may hold back for ``waits_s`` seconds."""
         with self.changing:
             self.require_open()
             now = now_ms()
             until = now + round(waits_s * 1000) if waits_s else None
-            request = self.session.requests.ask(fields, now, until)
+            request = self.session.requests.ask(fields, now, until, way)
         try:
             self.wait(lambda: request.done, waits_s + self._request_timeout)
         finally:
@@ -165,7 +165,8 @@ class SyncCalls(SyncDriver):
 
     def extend(self, run: Run, index: int, lease: float | None) -> None:
         asked = (run.first + index, 1, run.attempts)
-        answer = self.ask(extend_fields(run.ledger, [asked], maybe_milliseconds(lease)))
+        fields = extend_fields(run.ledger, [asked], maybe_milliseconds(lease))
+        answer = self.ask(fields, way=run.ledger)
         if answer["lost"]:
             with self.changing:
                 run.ledger.lose([asked])
@@ -176,7 +177,7 @@ class SyncCalls(SyncDriver):
         while True:
             with self.changing:
                 parts = self.session.consumers.take(consumer, limit, now_ms())
-                if self.session.outgoing:
+                if self.session.wants_turn:
                     self.turn()
                     self.keep_receiving(bool(parts))
             if parts:
@@ -228,4 +229,4 @@ class SyncCalls(SyncDriver):
 
     def _trouble(self) -> str:
         trouble = self.session.connection.trouble
-        return f" ({trouble})" if trouble and not self.session.connection.is_open else ""
+        return f" ({trouble})" if trouble and not self.session.is_connected else ""

@@ -117,7 +117,7 @@ class Client:
 
     @property
     def is_connected(self) -> bool:
-        return self._calls.session.connection.is_open
+        return self._calls.session.is_connected
 
     def close(self, timeout: float = CLOSE_S) -> None:
         """Flushes, says bye and closes; messages still held go back to their queues.

@@ -1,6 +1,6 @@
 """Runs a session for threads: a lock, one thread for the background, and callers that receive.
 
-Owns the lock around session and socket.  It never decides anything: the session does.  Laws:
+Owns the lock around session and sockets.  It never decides anything: the session does.  Laws:
 
 - A caller that waits receives for itself, so that a round trip pays no change of thread.  At
   most one caller receives; the others wait until it has taken something in.
@@ -34,7 +34,7 @@ LONG_WAIT_MS = 20
 
 
 class Changing:
-    """The lock, for code that changes the session: what interrupts it costs the connection."""
+    """The lock, for code that changes the session: what interrupts it costs the connections."""
 
     def __init__(self, driver: SyncDriver) -> None:
         self._driver = driver
@@ -119,7 +119,7 @@ class SyncDriver:
         """Sends, receives and waits until ``is_ready``; False when the time ended before."""
         ends_at = None if timeout is None else time.monotonic() + timeout
         with self.lock:
-            if self.session.outgoing:
+            if self.session.wants_turn:
                 self.turn()
             while not is_ready():
                 if self.is_closed:
@@ -138,7 +138,7 @@ class SyncDriver:
             if self.is_closed:
                 return
             self.is_closed = True
-            self.session.connection.close()
+            self.session.close()
             self._pump.close()
             self._taken_in.notify_all()
             self._callers.wake()

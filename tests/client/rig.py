@@ -10,6 +10,7 @@ from typing import Any
 
 import msgpack
 
+from broker.client.line import Line
 from broker.client.put_batch import PutBatch, PutSpec
 from broker.client.session import Session, SessionOptions
 from broker.errors import BY_NAME
@@ -20,9 +21,10 @@ Header = dict[str, Any]
 class Sent:
     """One command as it went out."""
 
-    def __init__(self, frames: list[bytes]) -> None:
+    def __init__(self, frames: list[bytes], line: Line) -> None:
         self.header: Header = msgpack.unpackb(frames[0])
         self.frames = frames[1:]
+        self.line = line
 
     @property
     def cmd(self) -> str:
@@ -50,6 +52,11 @@ class Rig:
         if connected:
             self.welcome()
 
+    @property
+    def line(self) -> Line:
+        """The line to the first broker: a lone one has no other."""
+        return self.session.lines[0]
+
     def welcome(self) -> None:
         """Answers the hello that must be all that was sent."""
         hello = self.only("hello")
@@ -69,34 +76,42 @@ class Rig:
         self.now += milliseconds
         self.session.tick(self.now)
 
-    def sent(self, cmd: str | None = None) -> list[Sent]:
+    def sent(self, cmd: str | None = None, line: Line | None = None) -> list[Sent]:
         """What went out since the last look; all of it must be of the kind ``cmd`` if given."""
-        sent = [Sent(frames) for frames in self.session.outgoing]
-        self.session.outgoing.clear()
+        used = line or self.line
+        sent = [Sent(frames, used) for frames in used.exchange.outgoing]
+        used.exchange.outgoing.clear()
         assert cmd is None or all(command.cmd == cmd for command in sent), sent
         return sent
 
-    def only(self, cmd: str) -> Sent:
+    def only(self, cmd: str, line: Line | None = None) -> Sent:
         """The one command that went out since the last look."""
-        (sent,) = self.sent(cmd)
+        (sent,) = self.sent(cmd, line)
         return sent
 
-    def receive(self, *frames: Any) -> None:
-        self.session.receive([msgpack.packb(frame) for frame in frames], self.now)
+    def receive(self, *frames: Any, line: Line | None = None) -> None:
+        packed = [msgpack.packb(frame) for frame in frames]
+        self.session.receive(line or self.line, packed, self.now)
 
     def reply(self, command: Sent, re: str = "ok", **fields: Any) -> None:
-        self.receive({"v": 1, "re": re, "req": command["req"], **fields})
+        self.receive({"v": 1, "re": re, "req": command["req"], **fields}, line=command.line)
 
     def refuse(self, command: Sent, name: str, **fields: Any) -> None:
         code = BY_NAME[name].code
         self.reply(command, re="failed", code=code, error=name, text=f"told {name}", **fields)
 
     def deliver(
-        self, bodies: list[Any], *, first: int = 0, consumer: int = 1, tag: bytes = b"tag"
+        self,
+        bodies: list[Any],
+        *,
+        first: int = 0,
+        consumer: int = 1,
+        tag: bytes = b"tag",
+        line: Line | None = None,
     ) -> None:
         run = {"first": first, "count": len(bodies)}
         header = {"v": 1, "re": "messages", "queue": "q", "tag": tag, "runs": [run]}
-        self.receive({**header, "consumer": consumer}, bodies)
+        self.receive({**header, "consumer": consumer}, bodies, line=line)
 
     def put(self, *bodies: bytes, queue: str = "q", spec: PutSpec | None = None) -> list[PutBatch]:
         """Puts as the faces do; gives the batch of each body."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Self
 
 import msgpack
 import zmq
 
 from tests.client.scripted_queue import ScriptedQueue, ranges_of
+from tests.client.scripted_session import ScriptedConsumer, ScriptedSession
 from tests.support.waiting import wait_until
 
 Header = dict[str, Any]
@@ -34,25 +34,12 @@ CODES = {
     "queue_full": 201,
     "resource_alarm": 202,
     "shutting_down": 204,
+    "not_primary": 205,
+    "outcome_unknown": 208,
     "lease_lost": 301,
     "session_closed": 302,
 }
 POLL_MS = 5
-
-
-@dataclass
-class ScriptedConsumer:
-    number: int
-    queue: str
-    credit: int
-    auto_ack: bool
-
-
-@dataclass
-class ScriptedSession:
-    id: bytes
-    peer: bytes
-    consumers: dict[int, ScriptedConsumer] = field(default_factory=dict)
 
 
 class ScriptedBroker:
@@ -165,6 +152,9 @@ class ScriptedBroker:
             self._serve_consumers()
 
         self._do(put)
+
+    def serves(self, queue: str) -> bool:
+        return True
 
     def queue(self, name: str) -> ScriptedQueue:
         return self.queues.setdefault(name, ScriptedQueue(name))
@@ -362,6 +352,8 @@ class ScriptedBroker:
     def _serve_consumers(self) -> None:
         for session in list(self.sessions.values()):
             for consumer in session.consumers.values():
+                if not self.serves(consumer.queue):
+                    continue
                 found = self.queue(consumer.queue)
                 taken = found.take(consumer.credit, session.id, consumer.auto_ack)
                 if taken:
@@ -372,12 +364,15 @@ class ScriptedBroker:
         self, session: ScriptedSession, found: ScriptedQueue, taken: list[int], to: Header
     ) -> None:
         runs, elements, ids = found.delivery(taken)
-        tag = b"%s@%d" % (found.name.encode(), self.epoch)
+        tag = self.tag_of(found.name)
         header = {"v": 1, "re": "messages", "queue": found.name, "tag": tag, "runs": runs, **to}
         frames = [msgpack.packb(header), msgpack.packb(elements)]
         if any(given is not None for given in ids):
             frames.insert(1, msgpack.packb({"ids": ids}))
         self._send_frames(session.peer, frames)
+
+    def tag_of(self, name: str) -> bytes:
+        return b"%s@%d" % (name.encode(), self.epoch)
 
     def failed(self, name: str, header: Header | None = None, re: str = "failed") -> Header:
         reply = {"v": 1, "re": re, "code": CODES[name], "error": name, "text": f"scripted {name}"}

@@ -124,7 +124,7 @@ def test_a_reply_that_is_none_costs_the_connection_and_nothing_else(frames: list
     rig = Rig()
     rig.put(b"a")
     rig.sent()
-    rig.session.receive(frames, rig.now)
+    rig.session.receive(rig.line, frames, rig.now)
     assert not rig.session.connection.is_open
     assert rig.session.counters.replies_broken == 1
     rig.after(100)

@@ -88,7 +88,8 @@ def test_credit_never_exceeds_the_window() -> None:
         ack_all(take(rig, consumer, 2))
         take(rig, consumer, 0)
         granted += sum(sent.header.get("credit", 0) for sent in rig.sent("ack"))
-        held = rig.session.settles.ledger("q", b"tag", 1, None).held()
+        (ledger,) = rig.session.settles.of_consumer(1)
+        held = ledger.held()
         assert granted - first + sum(n for _, n, _ in held) <= 10
 
 

@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 
 from broker.client.codec import decode_reply, encode_value
 from broker.client.delivery import LOST, SETTLED, TAKEN, Run, read_runs
+from broker.client.exchange import Exchange
 from broker.client.ledger import ACK, REJECT, Ledger, SettleKind, merge
+from broker.client.routes import Route
 from broker.errors import LeaseLost, NotAnEnvelope
 
 
 def make_ledger() -> Ledger:
-    return Ledger("q", b"tag", None, None)
+    exchange = Exchange()
+    return Ledger(Route("q", exchange, 0), exchange, b"tag", None, None)
 
 
 def make_run(ledger: Ledger, first: int, count: int, attempts: int = 0) -> Run:

@@ -27,8 +27,8 @@ class PutOrder:
 
     def note_refused(self, producer: bytes, queue: str, sequence: int, now: int) -> None:
         known = self._refused.get((producer, queue))
-        lowest = sequence if known is None else min(sequence, known[0])
-        self._refused[producer, queue] = (lowest, now + PUT_HELD_BACK)
+        if known is None or sequence < known[0]:
+            self._refused[producer, queue] = (sequence, now + PUT_HELD_BACK)
 
     def require_turn(self, command: Put, now: int) -> None:
         """Raises NotPrimary, which every client sits out, for a batch that would overtake."""

@@ -218,8 +218,9 @@ class Forwarding:
         """Keeps the account of a placed consumer; False for what it must not see."""
         number = header["consumer"]
         placed = self._placed.get(session.id, {}).get(number)
+        is_refused = header["re"] == "failed" and header.get("cmd") == "consume"
         if placed is None or placed.broker != broker:
-            return bool(header["re"] != "messages")
+            return header["re"] != "messages" and not is_refused
         if header["re"] == "messages":
             epoch = decode_tag(header["tag"]).epoch
             if epoch < placed.epoch:
@@ -229,7 +230,7 @@ class Forwarding:
             placed.credit_bytes -= header["bytes"]
         elif header["re"] == "cancelled":
             del self._placed[session.id][number]
-        elif header["re"] == "failed" and header.get("cmd") == "consume":
+        elif is_refused:
             if header["error"] in _PASSING:
                 placed.broker = ""
                 return False

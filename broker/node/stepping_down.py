@@ -1,8 +1,8 @@
 """The end of a reign as clients see it: whoever waits on the slot hears why.
 
 What was proposed and is not committed has an unknown outcome; a successor may have it or not.
-Consumers of this broker's clients are placed with the successor, guests are placed by their own
-broker.
+Consumers of this broker's clients are placed with the successor; guests are told, and placed by
+their own broker.
 """
 
 from __future__ import annotations
@@ -39,7 +39,14 @@ def step_down(
             session = consumer.session
             end_consumer(queue, consumer)
             del session.consumers[consumer.number]
-            if not is_guest(session) and not session.closed:
+            if session.closed:
+                continue
+            if is_guest(session):
+                # Its own broker places it again, with this one if that is to reign once more.
+                error = NotPrimary("the slot has another primary")
+                context = {"cmd": "consume", "consumer": consumer.number}
+                reception.add_replies([failed(session.peer, None, error, **context)])
+            else:
                 forwarding.take_over(session, consumer, queue.name)
     for proposed in replica.log.uncommitted:
         entry = proposed.entry

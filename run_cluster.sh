@@ -250,8 +250,10 @@ status() {
             echo "$name does not run"
         fi
     done
-    echo
-    admin info
+    if is_anything_running; then
+        echo
+        admin info
+    fi
 }
 
 restart() { # NUMBER

@@ -75,12 +75,12 @@ def warning_lines(recovery: Recovery) -> Iterable[str]:
     """What an operator has to know before the word is given."""
     slots = ranges([swap.slot for swap in recovery.swaps])
     yield f"slots to revive from the copy of {recovery.survivor}: {slots}"
-    yield f"in sync until the end were {', '.join(recovery.gone)}, which are away."
+    yield f"in sync until the end, and away now: {', '.join(recovery.gone)}"
     yield (
-        f"What they confirmed and {recovery.survivor} had not yet received is lost for good:"
-        " messages that were put are gone, messages that were acknowledged are delivered again."
+        f"what they confirmed and {recovery.survivor} had not yet received is lost for good:"
+        " messages that were put are gone, messages that were acknowledged are delivered again"
     )
-    yield "If one of them can be brought back with its disk, do that instead: then nothing is lost."
+    yield "if one of them can be brought back with its disk, do that instead: then nothing is lost"
     if recovery.left_out:
         left_out = ranges(recovery.left_out)
         yield f"not revived, because {recovery.survivor} has no copy of them: slots {left_out}"

@@ -316,7 +316,7 @@ def test_a_recovery_tells_what_may_be_lost_and_needs_a_yes(offline: Console) -> 
     answer = offline.run("recover", "--slot", "1", "--from", "b1")
     assert answer.status == 79
     assert "revive from the copy of b1: 1" in answer.output
-    assert "in sync until the end were b3" in answer.output
+    assert "in sync until the end, and away now: b3" in answer.output
     assert "lost for good" in answer.output
     assert "operation_refused: nothing was changed" in answer.output
     assert offline.view() == before

@@ -49,6 +49,7 @@ def test_a_slot_whose_last_copy_in_sync_is_lost_is_revived_from_an_older_one(
         lost.kill()
         shutil.rmtree(lost.data)
         survivor.restart()
+        wait_until(lambda: "b2      alive" in cluster.admin("info"), "b2's tenure")
         wait_until(lambda: "offline: 8 of 8" in cluster.admin("info"), "no slot served")
         output = cluster.admin("recover", "--all", "--from", "b2", "--yes")
         assert "revived from b2: slots 0-7" in output

@@ -80,9 +80,10 @@ class Directory:
 
     def is_behind(self, header: dict[str, Any]) -> bool:
         """Whether a reply tells of an owner that the map does not know yet."""
-        tag = header.get("tag")
-        slot, epoch = self._place_of(tag) if tag else (header.get("slot"), header.get("epoch", 0))
-        return slot in range(len(self._epochs)) and epoch > self._epochs[slot]
+        slot, epoch = header.get("slot", -1), header.get("epoch", 0)
+        if "tag" in header:
+            slot, epoch = self._place_of(header["tag"])
+        return 0 <= slot < len(self._epochs) and bool(epoch > self._epochs[slot])
 
     def _place_of(self, tag: bytes) -> tuple[int, int]:
         if len(tag) < _SLOT_AND_EPOCH.size:

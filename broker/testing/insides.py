@@ -21,34 +21,46 @@ from broker.storage.store import Family
 _ROWS = 1 << 20
 
 
-class LogFacts(NamedTuple):
-    """One copy of a slot: who serves it, and how far its log is."""
+class Copy(NamedTuple):
+    """One copy of a slot: how far its log is, and whether its broker reigns there."""
 
     slot: int
     epoch: int
     last_lsn: int
     commit_lsn: int
     applied_lsn: int
+    promised_epoch: int
+    instance: int
+    reigns: bool
+    #: It hands messages out.
+    serves: bool
     machine: SlotMachine
 
 
-def copies(node: Node) -> Iterator[LogFacts]:
+def copies(node: Node) -> Iterator[Copy]:
     """Every slot that the node has open."""
-    for served in node._slots:
-        log = served.machine.log
-        yield LogFacts(
-            served.machine.slot,
+    for replica in node._replicas:
+        log, primary = replica.log, replica.primary
+        yield Copy(
+            replica.slot,
             log.epoch,
             log.last_lsn,
             log.commit_lsn,
             log.applied_lsn,
-            served.machine,
+            replica.store.promised_epoch,
+            replica.store.instance,
+            primary is not None,
+            primary is not None and primary.is_serving,
+            replica.machine,
         )
 
 
-def primaries(node: Node) -> Iterator[LogFacts]:
-    """The slots that the node serves as their primary: alone, all of them."""
-    return copies(node)
+def effective_isr(node: Node, slot: int) -> tuple[int, list[str]] | None:
+    """(epoch, brokers that must have an entry before it is committed) of a reigning primary."""
+    replica = node._replicas.find(slot)
+    if replica is None or replica.primary is None:
+        return None
+    return replica.primary.epoch, replica.primary.effective_isr
 
 
 def instances(store: MemoryStore) -> dict[int, int]:

@@ -13,19 +13,21 @@ from broker.core.machine import SlotMachine
 from broker.errors import DataDamaged
 from broker.storage.memory_store import MemoryStore
 from broker.testing import insides
-from broker.testing.etcd_model import EtcdModel, Written
+from broker.testing.coordinator_client import PREFIX
+from broker.testing.etcd_model import Written
 from broker.testing.process import BrokerProcess
 from broker.testing.truth import TrueSlot
 
 
-class _Copy:
-    """What was last seen of one copy of a slot."""
+class _Seen:
+    """What was last seen of one copy of a slot, in one life of its process."""
 
-    __slots__ = ("applied_lsn", "commit_lsn", "scanned_chain", "scanned_lsn", "settled_seen")
+    __slots__ = ("applied_lsn", "commit_lsn", "promised_epoch", "scanned_chain", "scanned_lsn")
 
     def __init__(self) -> None:
         self.commit_lsn = 0
         self.applied_lsn = 0
+        self.promised_epoch = 0
         #: The rows up to here were looked at, the last of them with this checksum.
         self.scanned_lsn = 0
         self.scanned_chain = 0
@@ -36,10 +38,13 @@ class Invariants:
         self.slots = {slot: TrueSlot() for slot in range(slots)}
         self._breach = breach
         #: (broker, boot, slot) -> what was seen; a restart begins anew from what is on disk
-        self._copies: dict[tuple[str, int, int], _Copy] = {}
+        self._seen: dict[tuple[str, int, int], _Seen] = {}
         #: (slot, epoch) -> the broker that was seen to serve it
         self._reigns: dict[tuple[int, int], str] = {}
-        self._epochs: dict[str, int] = {}
+        #: key of a slot -> its config as it was last written
+        self._configs: dict[str, SlotConfig] = {}
+        #: (broker, boot, slot, epoch) -> deliveries of a reign that is over
+        self._late: dict[tuple[str, int, int, int], int] = {}
 
     # A node's turn
 
@@ -47,56 +52,49 @@ class Invariants:
         node = process.node
         assert node is not None
         store = process.disk.store
-        for facts in insides.copies(node):
-            key = (process.name, process.boots, facts.slot)
-            copy = self._copies.get(key)
-            if copy is None:
-                copy = self._copies[key] = _Copy()
-            if facts.last_lsn != copy.scanned_lsn or facts.commit_lsn != copy.commit_lsn:
-                self._look_at_log(process.name, store, facts, copy)
-        for facts in insides.primaries(node):
-            self._look_at_reign(process.name, facts)
-            self._look_at_leases(process.name, facts.slot, facts.machine)
+        for copy in insides.copies(node):
+            key = (process.name, process.boots, copy.slot)
+            seen = self._seen.get(key)
+            if seen is None:
+                seen = self._seen[key] = _Seen()
+            if copy.last_lsn != seen.scanned_lsn or copy.commit_lsn != seen.commit_lsn:
+                self._look_at_log(process.name, store, copy, seen)
+            if copy.reigns:
+                self._look_at_reign(process, copy)
+                if copy.serves:
+                    self._look_at_leases(process, copy)
 
-    def _look_at_log(
-        self, name: str, store: MemoryStore, facts: insides.LogFacts, copy: _Copy
-    ) -> None:
-        instance = insides.instance_of(store, facts.slot)
-        if instance is None:
-            return
-        where = f"{name} slot {facts.slot}"
-        if facts.commit_lsn < copy.commit_lsn:
-            self._breach(f"I4: {where}: commit fell from {copy.commit_lsn} to {facts.commit_lsn}")
-        if facts.applied_lsn < copy.applied_lsn:
-            self._breach(f"I4: {where}: applied fell from {copy.applied_lsn}")
-        if facts.applied_lsn > facts.commit_lsn:
-            self._breach(f"I7: {where}: applied {facts.applied_lsn} above {facts.commit_lsn}")
-        self._scan(where, store, instance, facts, copy)
-        self._learn_commits(where, store, instance, facts)
-        copy.commit_lsn, copy.applied_lsn = facts.commit_lsn, facts.applied_lsn
+    def _look_at_log(self, name: str, store: MemoryStore, copy: insides.Copy, seen: _Seen) -> None:
+        where = f"{name} slot {copy.slot}"
+        for what in ("commit_lsn", "applied_lsn", "promised_epoch"):
+            before, now = getattr(seen, what), getattr(copy, what)
+            if now < before:
+                self._breach(f"I4: {where}: {what} fell from {before} to {now}")
+            setattr(seen, what, now)
+        if copy.applied_lsn > copy.commit_lsn:
+            self._breach(f"I7: {where}: applied {copy.applied_lsn} above {copy.commit_lsn}")
+        self._scan(where, store, copy, seen)
+        self._learn_commits(where, store, copy)
 
-    def _scan(
-        self, where: str, store: MemoryStore, instance: int, facts: insides.LogFacts, copy: _Copy
-    ) -> None:
+    def _scan(self, where: str, store: MemoryStore, copy: insides.Copy, seen: _Seen) -> None:
         """I2: one place in one epoch holds one entry, on every broker."""
-        slot = self.slots[facts.slot]
-        row = insides.log_row(store, instance, copy.scanned_lsn)
-        if row is None or insides.chain_of(row) != copy.scanned_chain:
-            copy.scanned_lsn = min(copy.commit_lsn, facts.last_lsn)
-        for lsn in range(copy.scanned_lsn + 1, facts.last_lsn + 1):
-            row = insides.log_row(store, instance, lsn)
+        slot = self.slots[copy.slot]
+        row = insides.log_row(store, copy.instance, seen.scanned_lsn)
+        if row is None or insides.chain_of(row) != seen.scanned_chain:
+            seen.scanned_lsn = min(seen.commit_lsn, copy.last_lsn)
+        for lsn in range(seen.scanned_lsn + 1, copy.last_lsn + 1):
+            row = insides.log_row(store, copy.instance, lsn)
             if row is None:
                 continue
             place, chain = (lsn, insides.epoch_of(row)), insides.chain_of(row)
             if slot.seen.setdefault(place, chain) != chain:
                 self._breach(f"I2: {where}: another entry at {lsn} of epoch {place[1]}")
-            copy.scanned_lsn, copy.scanned_chain = lsn, chain
+            seen.scanned_lsn, seen.scanned_chain = lsn, chain
+        seen.scanned_lsn = copy.last_lsn
 
-    def _learn_commits(
-        self, where: str, store: MemoryStore, instance: int, facts: insides.LogFacts
-    ) -> None:
-        slot = self.slots[facts.slot]
-        while slot.commit_lsn < facts.commit_lsn:
+    def _learn_commits(self, where: str, store: MemoryStore, copy: insides.Copy) -> None:
+        slot, instance = self.slots[copy.slot], copy.instance
+        while slot.commit_lsn < copy.commit_lsn:
             row = insides.log_row(store, instance, slot.commit_lsn + 1)
             if row is None:
                 self._breach(f"I3: {where}: entry {slot.commit_lsn + 1} is committed and missing")
@@ -106,29 +104,47 @@ class Invariants:
             except DataDamaged as error:
                 self._breach(f"I2: {where}: what is committed changed: {error.text}")
                 return
-        row = insides.log_row(store, instance, facts.commit_lsn)
-        if row is not None and insides.chain_of(row) != slot.chains[facts.commit_lsn - 1]:
-            self._breach(f"I2: {where}: another entry is committed at {facts.commit_lsn}")
+        row = insides.log_row(store, instance, copy.commit_lsn)
+        if row is not None and insides.chain_of(row) != slot.chains[copy.commit_lsn - 1]:
+            self._breach(f"I2: {where}: another entry is committed at {copy.commit_lsn}")
 
-    def _look_at_reign(self, name: str, facts: insides.LogFacts) -> None:
-        reign = (facts.slot, facts.epoch)
+    def _look_at_reign(self, process: BrokerProcess, copy: insides.Copy) -> None:
+        name, reign = process.name, (copy.slot, copy.epoch)
         owner = self._reigns.setdefault(reign, name)
         if owner != name:
             self._breach(f"I1: {owner} and {name} reign in epoch {reign[1]} of slot {reign[0]}")
+        config = self._configs.get(f"{PREFIX}/slots/{copy.slot}")
+        effective = insides.effective_isr(process.node, copy.slot) if process.node else None
+        if config is None or effective is None or config.epoch != effective[0]:
+            return
+        if missing := [broker for broker in config.isr if broker not in effective[1]]:
+            self._breach(f"I8: {name} slot {copy.slot} does not wait for {missing}")
 
-    def _look_at_leases(self, name: str, number: int, machine: SlotMachine) -> None:
-        """I6, and nothing is handed out after its settle was committed."""
-        slot = self.slots[number]
-        for queue in machine.queues.values():
+    def _look_at_leases(self, process: BrokerProcess, copy: insides.Copy) -> None:
+        """I6, and nothing is handed out after its settle was committed, or its reign ended."""
+        slot = self.slots[copy.slot]
+        if slot.epochs and copy.epoch < slot.epochs[-1]:
+            self._look_at_late_deliveries(process, copy)
+            return
+        for queue in copy.machine.queues.values():
             if not queue.leases.messages:
                 continue
             true = slot.queues.get(queue.ledger.number)
             for first, count, _ in queue.leases.ranges:
-                where = f"{name} slot {number}: {queue.name} {first}+{count}"
+                where = f"{process.name} slot {copy.slot}: {queue.name} {first}+{count}"
                 if true is None or first + count > true.next_position:
                     self._breach(f"I6: {where} is delivered and not committed")
                 elif true.is_settled(first, count):
                     self._breach(f"I5: {where} is delivered after its committed settle")
+
+    def _look_at_late_deliveries(self, process: BrokerProcess, copy: insides.Copy) -> None:
+        """R10: a successor has committed something, so this broker's tenure is over."""
+        key = (process.name, process.boots, copy.slot, copy.epoch)
+        queues = copy.machine.queues.values()
+        delivered = sum(queue.counters.delivered for queue in queues)
+        if delivered > self._late.setdefault(key, delivered):
+            self._breach(f"R10: {process.name} slot {copy.slot} delivers after its reign")
+            self._late[key] = delivered
 
     # Confirms
 
@@ -140,14 +156,12 @@ class Invariants:
 
     # Crashes and the coordinator
 
-    def crashed(self, process: BrokerProcess, etcd: EtcdModel | None) -> None:
-        """I3 of what is left on the disk."""
+    def crashed(self, process: BrokerProcess) -> None:
+        """I3 of what is left on the disk, if its broker is counted on."""
         for slot, instance in insides.instances(process.disk.store).items():
-            row = etcd.get(f"/sim/slots/{slot}") if etcd is not None else None
-            config = row.value if row is not None else None
-            if isinstance(config, SlotConfig) and process.name not in config.isr + config.elr:
-                continue
-            self._require_committed(process, slot, instance)
+            config = self._configs.get(f"{PREFIX}/slots/{slot}")
+            if config is None or process.name in (*config.isr, *config.elr):
+                self._require_committed(process, slot, instance)
 
     def _require_committed(self, process: BrokerProcess, number: int, instance: int) -> None:
         slot, store = self.slots[number], process.disk.store
@@ -166,10 +180,10 @@ class Invariants:
         config = written.value
         if not isinstance(config, SlotConfig):
             return
-        before = self._epochs.get(written.key, 0)
-        if config.epoch < before:
-            self._breach(f"I1: the epoch of {written.key} fell from {before} to {config.epoch}")
-        self._epochs[written.key] = config.epoch
+        before = self._configs.get(written.key)
+        if before is not None and config.epoch < before.epoch:
+            self._breach(f"I1: the epoch of {written.key} fell to {config.epoch}")
+        self._configs[written.key] = config
 
     # Quiet
 
@@ -177,13 +191,13 @@ class Invariants:
         """Every copy holds the committed log to its end, and its state is the log's sum."""
         for process in processes:
             assert process.node is not None
-            for facts in insides.copies(process.node):
-                where = f"{process.name} slot {facts.slot}"
-                slot = self.slots[facts.slot]
-                if facts.applied_lsn != slot.commit_lsn:
-                    self._breach(f"quiet: {where} applied {facts.applied_lsn}/{slot.commit_lsn}")
+            for copy in insides.copies(process.node):
+                where = f"{process.name} slot {copy.slot}"
+                slot = self.slots[copy.slot]
+                if copy.applied_lsn != slot.commit_lsn:
+                    self._breach(f"quiet: {where} applied {copy.applied_lsn}/{slot.commit_lsn}")
                     continue
-                self._require_sum(where, slot, facts.machine)
+                self._require_sum(where, slot, copy.machine)
 
     def _require_sum(self, where: str, slot: TrueSlot, machine: SlotMachine) -> None:
         """I7: state = fold(committed log)."""

@@ -25,6 +25,8 @@ from broker.testing.schedule import MS, Event, Schedule
 
 #: As the reactor does: a longer gap between two turns is a pause of the process.
 PAUSE_MS = 1_000
+#: A node at rest asks for some turns without input; one that asks for more never rests.
+SPIN_TURNS = 1_000
 
 MakeCoordinator = Callable[["BrokerProcess"], CoordinatorClient | None]
 AfterTurn = Callable[["BrokerProcess"], None]
@@ -78,6 +80,7 @@ class BrokerProcess:
         self._syncing: tuple[int, int] | None = None
         self._unsynced: int | None = None
         self._looked_at_ms = 0
+        self._idle_turns = 0
 
     # Life
 
@@ -217,7 +220,11 @@ class BrokerProcess:
         for call, args in calls:
             call(now_ms, *args)
         wake_at = self._finish(node, now_ms)
+        self._idle_turns = 0 if calls else self._idle_turns + 1
         if wake_at is not None:
+            # A node that asks for turn after turn and does nothing with them is told of once.
+            if self._idle_turns == SPIN_TURNS:
+                raise AssertionError(f"{SPIN_TURNS} turns in a row were asked for with no input")
             at_us = self.clock.world_us_at(wake_at)
             self._turn_at(max(at_us, self._schedule.now_us + 50))
 
@@ -229,9 +236,9 @@ class BrokerProcess:
                 for peer, frames in turn.sends
                 if not self._network.send_to_client(self, peer, frames)
             ]
-            for target, frames in getattr(turn, "links", ()):
+            for target, frames in turn.links:
                 self._network.send_link(self.name, target, frames)
-            for swap in getattr(turn, "swaps", ()):
+            for swap in turn.swaps:
                 assert self.coordinator is not None
                 self.coordinator.swap(swap)
             if turn.sync is not None:

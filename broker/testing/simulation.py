@@ -98,6 +98,7 @@ class Simulation:
         settings = NodeSettings(
             name,
             "sim",
+            cluster="sim" if scenario.brokers > 1 else "",
             slots=scenario.slots,
             checkpoint_bytes=scenario.checkpoint_bytes,
             log_kept_bytes=scenario.log_kept_bytes,
@@ -140,7 +141,7 @@ class Simulation:
         )
 
     def _died(self, process: BrokerProcess, error: ProcessError | None) -> None:
-        self.invariants.crashed(process, self.etcd if self.scenario.brokers > 1 else None)
+        self.invariants.crashed(process)
         self.faults.restart_later(process)
 
     def _broke(self, process: BrokerProcess, error: Exception) -> None:

@@ -14,63 +14,28 @@ Law: nothing that a disk must hold leaves before the sync that holds it.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import msgpack
 
 from broker.cluster.view import Change, ClusterView, Swap, SwapAnswer
-from broker.core.handlers import HANDLERS
 from broker.core.session import Session
-from broker.errors import (
-    ConsumerNotFound,
-    MsgQueueError,
-    NoSession,
-    NotEnoughReplicas,
-    NotPrimary,
-    ProcessError,
-    RoutingIdNotAllowed,
-)
+from broker.errors import NotPrimary
 from broker.limits import PUT_HELD_BACK
-from broker.model import commands
 from broker.model.replies import Reply
-from broker.model.slots import slot_of
 from broker.node.census import Census
+from broker.node.dispatch import Dispatch
 from broker.node.federation import Federation
 from broker.node.guests import GUEST
-from broker.node.put_order import PASSING, PutOrder
+from broker.node.put_order import PutOrder
 from broker.node.reception import Reception
-from broker.node.replica import Mark, Replica
+from broker.node.replica import Replica
 from broker.node.replicas import Replicas
 from broker.node.settings import NodeSettings
 from broker.node.stepping_down import dismiss_getters
-from broker.protocol.commands import VERSION, Malformed, decode_command
+from broker.node.turn import Turn, Unsynced, Written
+from broker.protocol.commands import VERSION
 from broker.storage.store import Store, WriteOps
-
-
-@dataclass(slots=True)
-class Turn:
-    """``sends`` are (peer, frames) in order; ``sync`` is a token when rows wait for a sync;
-    ``wake_at`` is the next instant (ms) at which the node wants a turn.  ``links`` are (broker,
-    frames), ``swaps`` are for the coordinator."""
-
-    sends: list[tuple[bytes, list[bytes]]]
-    sync: int | None
-    wake_at: int | None
-    links: list[tuple[str, list[bytes]]] = field(default_factory=list)
-    swaps: list[Swap] = field(default_factory=list)
-
-
-class _Unsynced:
-    """Rows written by one turn: up to which lsn of which slots, and how many bytes."""
-
-    __slots__ = ("bytes", "slots", "token")
-
-    def __init__(self, token: int, slots: list[tuple[Replica, Mark]], size: int) -> None:
-        self.token = token
-        self.slots = slots
-        self.bytes = size
 
 
 class Node:
@@ -82,10 +47,7 @@ class Node:
         self._replicas = Replicas(store, settings, draw, now_ms)
         self._reception = Reception(settings, draw, self._replicas)
         self._order = PutOrder()
-        self._token = 0
-        self._unsynced: deque[_Unsynced] = deque()
-        #: Bytes written and not yet known to be durable.
-        self.unsynced_bytes = 0
+        self._unsynced = Unsynced()
         #: Slots to look at in this turn, by number.
         self._active: dict[int, Replica] = {r.slot: r for r in self._replicas}
         self._wakes: dict[int, int] = {}
@@ -101,7 +63,7 @@ class Node:
                 self._reception,
                 self._order,
                 draw,
-                self._handle_guest,
+                self._take_of_guest,
             )
             federation.active = self._active
             self._federation = federation
@@ -109,6 +71,14 @@ class Node:
         self._census = Census(self._reception, self._replicas, self._federation)
         for kind, handler in self._census.handlers.items():
             self._reception.handlers[kind] = handler
+        self._dispatch = Dispatch(
+            self._reception,
+            self._replicas,
+            self._order,
+            self._census,
+            self._federation,
+            self._active,
+        )
 
     @classmethod
     def open(
@@ -137,137 +107,20 @@ class Node:
         return self._replicas.cluster_id
 
     @property
+    def unsynced_bytes(self) -> int:
+        """Bytes written and not yet known to be durable."""
+        return self._unsynced.bytes
+
+    @property
     def is_drained(self) -> bool:
         return self._reception.draining and not self._unsynced
 
-    # Clients
-
     def receive(self, now_ms: int, peer: bytes, frames: list[bytes]) -> None:
-        """Takes one multipart; whatever it holds, the answer is a reply and never an exception."""
-        reception = self._reception
-        reception.now = max(reception.now, now_ms)
-        try:
-            command = decode_command(frames)
-        except Malformed as bad:
-            reception.refuse_malformed(peer, bad)
-            return
-        try:
-            if len(peer) != 5 or peer[0]:
-                raise RoutingIdNotAllowed("a routing id is the broker's to choose")
-            self._handle(peer, command, frames)
-        except ProcessError:
-            # A failed disk is no client's mistake: it ends the process.
-            raise
-        except MsgQueueError as error:
-            self._refuse(peer, command, error)
+        """Takes a client's multipart; the answer is a reply and never an exception."""
+        self._dispatch.take(now_ms, peer, frames)
 
-    def _refuse(self, peer: bytes, command: commands.Command, error: MsgQueueError) -> None:
-        if (
-            isinstance(command, commands.Put)
-            and isinstance(error, PASSING)
-            and command.producer is not None
-            and command.seq is not None
-        ):
-            order = self._order
-            order.note_refused(command.producer, command.queue, command.seq, self._reception.now)
-        self._reception.refuse(peer, command, error)
-
-    def _handle(self, peer: bytes, command: commands.Command, frames: list[bytes]) -> None:
-        reception = self._reception
-        kind = type(command)
-        session = reception.sessions.of_peer(peer)
-        if session is None:
-            if kind is not commands.Hello:
-                raise NoSession("say hello first")
-        else:
-            session.heard_at = reception.now
-        handler = reception.handlers.get(kind)
-        if handler is not None:
-            handler(peer, session, command)
-            return
-        assert session is not None
-        if isinstance(command, commands.Stats) and command.queue is None:
-            self._census.handle_all_stats(peer, session, command)
-            return
-        reception.require_open(kind)
-        if self._order and isinstance(command, commands.Put):
-            self._order.require_turn(command, reception.now)
-        slot = self._slot_of(session, command)
-        if self._federation is None:
-            replica = self._replicas.find(slot)
-            if replica is None:
-                replica = self._replicas.require(slot, reception.now)
-                reception.adopt(replica)
-        else:
-            found = self._replicas.find(slot)
-            if found is None or not found.machine.is_serving:
-                federation = self._federation
-                federation.forwarding.forward(session, command, frames, slot, reception.now)
-                return
-            replica = found
-        self._carry_out(replica, session, command)
-
-    def _handle_guest(self, guest: Session, frames: list[bytes]) -> None:
-        """A command that another broker forwards; it is never passed on once more."""
-        try:
-            command = decode_command(frames)
-        except Malformed as bad:
-            self._reception.refuse_malformed(guest.peer, bad)
-            return
-        try:
-            if self._census.handle_guest(guest, command):
-                return
-            if self._order and isinstance(command, commands.Put):
-                self._order.require_turn(command, self._reception.now)
-            replica = self._replicas.find(self._slot_of(guest, command))
-            if replica is None or not replica.machine.is_serving:
-                raise NotPrimary("this broker does not serve the slot")
-            self._carry_out(replica, guest, command)
-        except ProcessError:
-            raise
-        except MsgQueueError as error:
-            self._refuse(guest.peer, command, error)
-
-    def _carry_out(self, replica: Replica, session: Session, command: commands.Command) -> None:
-        if self._federation is not None:
-            self._require_acting(replica, command)
-        machine = replica.machine
-        machine.log.advance_time(self._reception.now)
-        self._active[replica.slot] = replica
-        HANDLERS[type(command)](machine, session, command)
-
-    def _require_acting(self, replica: Replica, command: commands.Command) -> None:
-        """R4, R10: a primary that may not act refuses by name, and changes nothing."""
-        assert self._federation is not None
-        primary = replica.primary
-        assert primary is not None
-        if self._federation.may_act(replica, self._reception.now):
-            return
-        if isinstance(command, commands.Consume | commands.Credit | commands.Cancel):
-            return
-        if primary.has_quorum or primary.is_handing_over:
-            raise NotPrimary("this broker cannot say at the moment whether the slot is its own")
-        if isinstance(command, commands.Put) and command.producer is not None:
-            queue = replica.machine.names.get(command.queue)
-            if queue is not None:
-                replica.machine.producers.refuse((command.producer, queue.ledger.number))
-        isr = len(primary.config.isr)
-        raise NotEnoughReplicas(f"{isr} of {primary.min_isr} replicas are in sync")
-
-    def _slot_of(self, session: Session, command: commands.Command) -> int:
-        if isinstance(command, commands.Credit | commands.Cancel):
-            consumer = session.consumers.get(command.consumer)
-            if consumer is not None:
-                return consumer.place[0]
-            federation = self._federation
-            placed = federation and federation.forwarding.placed(session, command.consumer)
-            if not placed:
-                raise ConsumerNotFound(f"this session has no consumer {command.consumer}")
-            return placed.slot
-        if not self._replicas.slots:
-            raise NotPrimary("this broker does not know its cluster yet")
-        name: str = command.queue  # type: ignore[attr-defined]
-        return slot_of(name, self._replicas.slots)
+    def _take_of_guest(self, guest: Session, frames: list[bytes]) -> None:
+        self._dispatch.take_of_guest(guest, frames)
 
     # Other brokers and the coordinator
 
@@ -324,7 +177,7 @@ class Node:
         federation = self._federation
         if federation is not None:
             federation.step(now)
-            self._place_consumers(federation, now)
+            self._dispatch.place_consumers(federation, now)
         for replica in reception.end_silent():
             self._active[replica.slot] = replica
         for slot, at in list(self._wakes.items()):
@@ -333,7 +186,7 @@ class Node:
         if self._order:
             self._order.forget_old(now - PUT_HELD_BACK)
         ops = federation.ops if federation is not None else WriteOps()
-        written: list[tuple[Replica, Mark]] = []
+        written: Written = []
         replies = reception.take_replies()
         active = list(self._active.values())
         self._active.clear()
@@ -353,7 +206,7 @@ class Node:
         federation: Federation,
         replies: list[Reply],
         active: list[Replica],
-        written: list[tuple[Replica, Mark]],
+        written: Written,
         now: int,
     ) -> Turn:
         ops = federation.ops
@@ -368,19 +221,6 @@ class Node:
         federation.forwarding.raw = []
         links = federation.gather(now, active)
         return Turn(sends, sync, self._wake_at(), links, federation.steering.take_swaps())
-
-    def _place_consumers(self, federation: Federation, now: int) -> None:
-        """Consumers of clients here go to where their queues are served."""
-        for session, placed in federation.forwarding.place(now):
-            replica = self._replicas.find(placed.slot)
-            if replica is None or not replica.machine.is_serving:
-                continue
-            federation.forwarding.remove_placed(session, placed.command.consumer)
-            command = placed.renewed()
-            try:
-                self._carry_out(replica, session, command)
-            except MsgQueueError as error:
-                self._refuse(session.peer, command, error)
 
     def _wake(self, slot: int) -> None:
         replica = self._replicas.find(slot)
@@ -432,29 +272,23 @@ class Node:
             instants.append(self._federation.next_wake_at(self._reception.now))
         return min(instants, default=None)
 
-    def _write(self, ops: WriteOps, written: list[tuple[Replica, Mark]]) -> int | None:
+    def _write(self, ops: WriteOps, written: Written) -> int | None:
         if not ops and not written:
             return None
         if ops:
             self._store.write(ops)
         if not written:
             return None
-        self._token += 1
-        self._unsynced.append(_Unsynced(self._token, written, ops.bytes))
-        self.unsynced_bytes += ops.bytes
-        return self._token
+        return self._unsynced.add(written, ops.bytes)
 
     def synced(self, now_ms: int, token: int) -> None:
         """All rows up to ``token`` are durable: commit, apply, and let the answers go."""
         self._reception.now = max(self._reception.now, now_ms)
-        while self._unsynced and self._unsynced[0].token <= token:
-            unsynced = self._unsynced.popleft()
-            self.unsynced_bytes -= unsynced.bytes
-            for replica, mark in unsynced.slots:
-                replica.become_durable(mark)
-                self._active[replica.slot] = replica
-                if self._federation is not None:
-                    self._federation.note_progress(replica)
+        for replica, mark in self._unsynced.take(token):
+            replica.become_durable(mark)
+            self._active[replica.slot] = replica
+            if self._federation is not None:
+                self._federation.note_progress(replica)
 
     def _encode(self, replies: list[Reply]) -> list[tuple[bytes, list[bytes]]]:
         pack = self._packer.pack

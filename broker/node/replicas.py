@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgpack
 
@@ -118,18 +119,18 @@ class Replicas:
             slot, _ = keys.decode_state_key(key)
             self._add(slot, msgpack.unpackb(value), now)
 
-    def _read_meta(self, meta: dict[str, object]) -> None:
-        self.reign, self._next_instance = int(meta["reign"]), int(meta["next_instance"])  # type: ignore[call-overload]
-        self.incarnation = str(meta.get("incarnation", ""))
-        self.cluster_id = str(meta.get("cluster_id", ""))
+    def _read_meta(self, meta: dict[str, Any]) -> None:
+        self.reign, self._next_instance = meta["reign"], meta["next_instance"]
+        # Directories of the first version name neither.
+        self.incarnation = meta.get("incarnation", "")
+        self.cluster_id = meta.get("cluster_id", "")
         if self._settings.cluster:
-            self.slots = int(meta["slots"])  # type: ignore[call-overload]
-            return
-        if self.cluster_id:
+            self.slots = meta["slots"]
+        elif self.cluster_id:
             raise OtherCluster(
                 f"the data belongs to cluster {self.cluster_id}: start this broker with --cluster"
             )
-        if meta["slots"] != self._settings.slots:
+        elif meta["slots"] != self._settings.slots:
             raise ConfigError(
                 f"the data directory has {meta['slots']} slots, not {self._settings.slots}"
             )

@@ -1,0 +1,187 @@
+"""Commands to where they are carried out: the reception, the slot's machine here, or its primary.
+
+Whatever a command holds, it is answered and never raises; only a failed disk does.
+"""
+
+from __future__ import annotations
+
+from broker.core.handlers import HANDLERS
+from broker.core.session import Session
+from broker.errors import (
+    ConsumerNotFound,
+    MsgQueueError,
+    NoSession,
+    NotEnoughReplicas,
+    NotPrimary,
+    ProcessError,
+    RoutingIdNotAllowed,
+)
+from broker.model import commands
+from broker.model.slots import slot_of
+from broker.node.census import Census
+from broker.node.federation import Federation
+from broker.node.put_order import PASSING, PutOrder
+from broker.node.reception import Reception
+from broker.node.replica import Replica
+from broker.node.replicas import Replicas
+from broker.protocol.commands import Malformed, decode_command
+
+
+class Dispatch:
+    """``active`` takes the slots that a command has given work, by number."""
+
+    def __init__(
+        self,
+        reception: Reception,
+        replicas: Replicas,
+        order: PutOrder,
+        census: Census,
+        federation: Federation | None,
+        active: dict[int, Replica],
+    ) -> None:
+        self._reception = reception
+        self._replicas = replicas
+        self._order = order
+        self._census = census
+        self._federation = federation
+        self._active = active
+
+    def take(self, now_ms: int, peer: bytes, frames: list[bytes]) -> None:
+        """Takes one multipart; whatever it holds, the answer is a reply and never an exception."""
+        reception = self._reception
+        reception.now = max(reception.now, now_ms)
+        try:
+            command = decode_command(frames)
+        except Malformed as bad:
+            reception.refuse_malformed(peer, bad)
+            return
+        try:
+            if len(peer) != 5 or peer[0]:
+                raise RoutingIdNotAllowed("a routing id is the broker's to choose")
+            self._handle(peer, command, frames)
+        except ProcessError:
+            # A failed disk is no client's mistake: it ends the process.
+            raise
+        except MsgQueueError as error:
+            self._refuse(peer, command, error)
+
+    def _refuse(self, peer: bytes, command: commands.Command, error: MsgQueueError) -> None:
+        if (
+            isinstance(command, commands.Put)
+            and isinstance(error, PASSING)
+            and command.producer is not None
+            and command.seq is not None
+        ):
+            order = self._order
+            order.note_refused(command.producer, command.queue, command.seq, self._reception.now)
+        self._reception.refuse(peer, command, error)
+
+    def _handle(self, peer: bytes, command: commands.Command, frames: list[bytes]) -> None:
+        reception = self._reception
+        kind = type(command)
+        session = reception.sessions.of_peer(peer)
+        if session is None:
+            if kind is not commands.Hello:
+                raise NoSession("say hello first")
+        else:
+            session.heard_at = reception.now
+        handler = reception.handlers.get(kind)
+        if handler is not None:
+            handler(peer, session, command)
+            return
+        assert session is not None
+        if isinstance(command, commands.Stats) and command.queue is None:
+            self._census.handle_all_stats(peer, session, command)
+            return
+        reception.require_open(kind)
+        if self._order and isinstance(command, commands.Put):
+            self._order.require_turn(command, reception.now)
+        slot = self._slot_of(session, command)
+        if self._federation is None:
+            replica = self._replicas.find(slot)
+            if replica is None:
+                replica = self._replicas.require(slot, reception.now)
+                reception.adopt(replica)
+        else:
+            found = self._replicas.find(slot)
+            if found is None or not found.machine.is_serving:
+                federation = self._federation
+                federation.forwarding.forward(session, command, frames, slot, reception.now)
+                return
+            replica = found
+        self._carry_out(replica, session, command)
+
+    def take_of_guest(self, guest: Session, frames: list[bytes]) -> None:
+        """A command that another broker forwards; it is never passed on once more."""
+        try:
+            command = decode_command(frames)
+        except Malformed as bad:
+            self._reception.refuse_malformed(guest.peer, bad)
+            return
+        try:
+            if self._census.handle_guest(guest, command):
+                return
+            if self._order and isinstance(command, commands.Put):
+                self._order.require_turn(command, self._reception.now)
+            replica = self._replicas.find(self._slot_of(guest, command))
+            if replica is None or not replica.machine.is_serving:
+                raise NotPrimary("this broker does not serve the slot")
+            self._carry_out(replica, guest, command)
+        except ProcessError:
+            raise
+        except MsgQueueError as error:
+            self._refuse(guest.peer, command, error)
+
+    def _carry_out(self, replica: Replica, session: Session, command: commands.Command) -> None:
+        if self._federation is not None:
+            self._require_acting(replica, command)
+        machine = replica.machine
+        machine.log.advance_time(self._reception.now)
+        self._active[replica.slot] = replica
+        HANDLERS[type(command)](machine, session, command)
+
+    def _require_acting(self, replica: Replica, command: commands.Command) -> None:
+        """R4, R10: a primary that may not act refuses by name, and changes nothing."""
+        assert self._federation is not None
+        primary = replica.primary
+        assert primary is not None
+        if self._federation.may_act(replica, self._reception.now):
+            return
+        if isinstance(command, commands.Consume | commands.Credit | commands.Cancel):
+            return
+        if primary.has_quorum or primary.is_handing_over:
+            raise NotPrimary("this broker cannot say at the moment whether the slot is its own")
+        if isinstance(command, commands.Put) and command.producer is not None:
+            queue = replica.machine.names.get(command.queue)
+            if queue is not None:
+                replica.machine.producers.refuse((command.producer, queue.ledger.number))
+        isr = len(primary.config.isr)
+        raise NotEnoughReplicas(f"{isr} of {primary.min_isr} replicas are in sync")
+
+    def _slot_of(self, session: Session, command: commands.Command) -> int:
+        if isinstance(command, commands.Credit | commands.Cancel):
+            consumer = session.consumers.get(command.consumer)
+            if consumer is not None:
+                return consumer.place[0]
+            federation = self._federation
+            placed = federation and federation.forwarding.placed(session, command.consumer)
+            if not placed:
+                raise ConsumerNotFound(f"this session has no consumer {command.consumer}")
+            return placed.slot
+        if not self._replicas.slots:
+            raise NotPrimary("this broker does not know its cluster yet")
+        name: str = command.queue  # type: ignore[attr-defined]
+        return slot_of(name, self._replicas.slots)
+
+    def place_consumers(self, federation: Federation, now: int) -> None:
+        """Consumers of clients here go to where their queues are served."""
+        for session, placed in federation.forwarding.place(now):
+            replica = self._replicas.find(placed.slot)
+            if replica is None or not replica.machine.is_serving:
+                continue
+            federation.forwarding.remove_placed(session, placed.command.consumer)
+            command = placed.renewed()
+            try:
+                self._carry_out(replica, session, command)
+            except MsgQueueError as error:
+                self._refuse(session.peer, command, error)

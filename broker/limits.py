@@ -81,7 +81,7 @@ CHUNK = 4_096
 REPLICATION_DEFAULT = 3
 MIN_ISR_DEFAULT = 2
 #: Between two heartbeats of a primary that has nothing else to say.
-REPLICA_HEARTBEAT = 500
+REPLICA_HEARTBEAT = 1 * SECOND
 #: What was sent to a replica and is not known to have come is sent again after so long.
 REPLICA_RETRY = 500
 #: A replica that answers nothing for so long leaves the in-sync set.
@@ -107,6 +107,7 @@ LINK_SILENCE_MAX = 5 * SECOND
 TAKEOVER_STEP = 300
 #: A consumer whose queue has no primary is placed again so often.
 PLACE_RETRY = 200
+PLACE_EVERY = 50
 #: A question to all brokers is answered after so long with what came.
 GATHER_MAX = 2 * SECOND
 #: Batches behind a refused one wait for it so long.

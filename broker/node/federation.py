@@ -10,7 +10,7 @@ that reign's promise is durable, and a follower says ``prepared`` only of what i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from broker.cluster.messages import (
@@ -31,6 +31,7 @@ from broker.cluster.ownership import ReplicaId
 from broker.cluster.view import Owned
 from broker.core.session import Session
 from broker.errors import NotAnEnvelope, UnknownVersion
+from broker.limits import REPLICA_RETRY
 from broker.node.forwarding import Forwarding
 from broker.node.guests import Guests
 from broker.node.peers import Arrival, Peers
@@ -75,6 +76,8 @@ class Federation:
         self.snapshots = Snapshots(store, replicas, self.peers, me)
         #: Slots to look at in this turn, by number.
         self.active: dict[int, Replica] = {}
+        #: When every slot is looked at for what to repeat, and for followers to keep company.
+        self._beat_at = 0
         #: Followers that took entries in this turn.
         self._received: dict[int, Replica] = {}
         #: Takes an answer to a question that was put to all; False for any other.
@@ -299,10 +302,10 @@ class Federation:
 
     def next_wake_at(self, now: int) -> int:
         """The next look at the slots, the next word to the others."""
-        instants = [self.steering.next_look_at()]
+        instants = [self.steering.next_look_at(), self._beat_at]
         heartbeat_at = self.peers.next_heartbeat_at(self._others())
-        if heartbeat_at is not None:
-            instants.append(heartbeat_at)
+        place_at = self.forwarding.next_place_at()
+        instants += [at for at in (heartbeat_at, place_at) if at is not None]
         return max(min(instants), now + 1)
 
     def gather(self, now: int, active: list[Replica]) -> list[tuple[str, list[bytes]]]:
@@ -311,7 +314,11 @@ class Federation:
             answer = replica.take_answer(self.me.incarnation)
             if answer is not None:
                 self.peers.post(*answer)
-        for replica in self._replicas:
+        speaking: Iterable[Replica] = active
+        if now >= self._beat_at:
+            self._beat_at = now + REPLICA_RETRY
+            speaking = self._replicas
+        for replica in speaking:
             if replica.primary is not None and replica.primary.followers:
                 for broker, message in replica.prepares(now):
                     self.peers.post(broker, message)

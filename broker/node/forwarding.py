@@ -18,7 +18,7 @@ from broker.core.session import Consumer, Session
 from broker.core.sessions import Sessions
 from broker.core.tags import decode_tag
 from broker.errors import ConsumerExists, MsgQueueError, NotPrimary, OutcomeUnknown
-from broker.limits import CREDIT_BYTES_MAX, CREDIT_MAX, PLACE_RETRY
+from broker.limits import CREDIT_BYTES_MAX, CREDIT_MAX, PLACE_EVERY, PLACE_RETRY
 from broker.model import commands
 from broker.model.replies import Reply, failed, ok
 from broker.node.peers import Peers
@@ -102,6 +102,9 @@ class Forwarding:
         self._placed: dict[bytes, dict[int, Placed]] = {}
         #: broker -> sessions that it has met
         self._met: dict[str, dict[bytes, None]] = {}
+        #: When the consumers that are placed nowhere are looked at again.
+        self._place_at = 0
+        self._has_unplaced = False
         #: Replies as they came, for (peer, frames) of clients here.
         self.raw: list[tuple[bytes, list[bytes]]] = []
         self.replies: list[Reply] = []
@@ -178,6 +181,7 @@ class Forwarding:
             concurrency=consumer.concurrency,
         )
         placed = Placed(command, consumer.place[0], "")
+        self._has_unplaced = True
         self._placed.setdefault(session.id, {})[consumer.number] = placed
 
     def end_session(self, session: Session, charge: bool) -> None:
@@ -233,6 +237,7 @@ class Forwarding:
         elif is_refused:
             if header["error"] in _PASSING:
                 placed.broker = ""
+                self._has_unplaced = True
                 return False
             del self._placed[session.id][number]
         return True
@@ -259,15 +264,21 @@ class Forwarding:
             for consumer in placed.values():
                 if consumer.broker == broker:
                     consumer.broker = ""
+                    self._has_unplaced = True
 
     # Placing
 
     def place(self, now: int) -> list[tuple[Session, Placed]]:
         """Puts consumers to where their queues are served now; gives those that are served here."""
         here: list[tuple[Session, Placed]] = []
+        if now < self._place_at:
+            return here
+        self._place_at = now + PLACE_EVERY
+        self._has_unplaced = False
         for session_id, consumers in self._placed.items():
             for placed in consumers.values():
                 primary = self._steering.primary_of(placed.slot)
+                self._has_unplaced = self._has_unplaced or placed.broker != primary
                 if not primary or placed.broker == primary or now < placed.retry_at:
                     continue
                 session = self._sessions.of_id(session_id)
@@ -281,6 +292,9 @@ class Forwarding:
                     message = Forward(session_id, session.resumes, placed.as_frames())
                     self._peers.post(primary, message)
         return here
+
+    def next_place_at(self) -> int | None:
+        return self._place_at if self._has_unplaced else None
 
     def remove_placed(self, session: Session, number: int) -> None:
         """The consumer is served here from now on."""

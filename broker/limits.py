@@ -84,6 +84,8 @@ MIN_ISR_DEFAULT = 2
 REPLICA_HEARTBEAT = 1 * SECOND
 #: What was sent to a replica and is not known to have come is sent again after so long.
 REPLICA_RETRY = 500
+#: A hole in what a replica received is filled at most so often.
+REPLICA_REPEAT_MIN = 50
 #: A replica that answers nothing for so long leaves the in-sync set.
 REPLICA_SILENCE_MAX = 3 * SECOND
 #: How long one that had to leave for its slowness keeps up before it enters again.

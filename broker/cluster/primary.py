@@ -21,6 +21,7 @@ from broker.limits import (
     READMISSION_STEADY,
     RECONFIGURE_EVERY,
     REPLICA_INFLIGHT_BYTES_MAX,
+    REPLICA_REPEAT_MIN,
     REPLICA_RETRY,
     REPLICA_SILENCE_MAX,
 )
@@ -39,7 +40,9 @@ class Progress:
         "is_probing",
         "next_lsn",
         "progressed_at",
+        "received_at",
         "received_lsn",
+        "repeated_at",
         "sent_at",
         "steady_since",
         "told_commit",
@@ -57,6 +60,9 @@ class Progress:
         #: True until an answer tells where its log agrees with ours.
         self.is_probing = True
         self.sent_at = 0
+        #: When its received_lsn rose last, or was all that it had been sent.
+        self.received_at = now
+        self.repeated_at = 0
         self.heard_at = now
         #: When its durable_lsn rose last, or had nothing to rise to.
         self.progressed_at = now
@@ -66,13 +72,17 @@ class Progress:
         self._sent: deque[tuple[int, int]] = deque()
 
     def note_sent(self, last_lsn: int, size: int, now: int) -> None:
+        if self.received_lsn + 1 >= self.next_lsn:
+            self.received_at = now
         self.next_lsn = last_lsn + 1
         self.sent_at = now
         self.inflight_bytes += size
         self._sent.append((last_lsn, size))
 
-    def note_received(self, lsn: int) -> None:
-        self.received_lsn = max(self.received_lsn, lsn)
+    def note_received(self, lsn: int, now: int) -> None:
+        if lsn > self.received_lsn:
+            self.received_lsn = lsn
+            self.received_at = now
         while self._sent and self._sent[0][0] <= lsn:
             self.inflight_bytes -= self._sent.popleft()[1]
 
@@ -176,7 +186,7 @@ class Primary:
         if progress is None:
             return
         self._heard(progress, now)
-        progress.note_received(received_lsn)
+        progress.note_received(received_lsn, now)
         if durable_lsn > progress.durable_lsn:
             progress.durable_lsn = durable_lsn
             progress.progressed_at = now
@@ -193,7 +203,10 @@ class Primary:
             return
         self._heard(progress, now)
         if not progress.is_probing and known >= progress.received_lsn:
-            # A prepare overtook another, or one was lost: time repeats it.
+            # A prepare overtook another, or one was lost.
+            if now - progress.repeated_at >= REPLICA_REPEAT_MIN:
+                progress.repeated_at = now
+                progress.send_again_from(progress.received_lsn + 1)
             return
         # A restart took what it had not on its disk; what it had there it never loses.
         agrees = max(known, progress.durable_lsn)
@@ -213,10 +226,12 @@ class Primary:
             progress.heard_at = progress.progressed_at = now
 
     def repeat_lost(self, progress: Progress, now: int) -> None:
-        """What was sent and is not known to have arrived is sent again after a while."""
-        if now - progress.sent_at < REPLICA_RETRY:
+        """What was sent and is not known to have arrived is sent again after a while, whatever
+        else was sent meanwhile."""
+        if progress.is_probing or progress.received_lsn + 1 >= progress.next_lsn:
             return
-        if not progress.is_probing and progress.received_lsn + 1 < progress.next_lsn:
+        if now - max(progress.received_at, progress.repeated_at) >= REPLICA_RETRY:
+            progress.repeated_at = now
             progress.send_again_from(progress.received_lsn + 1)
 
     def may_send(self, progress: Progress, now: int) -> bool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_origin, get_type_hints
 
 import msgpack
 
@@ -138,6 +138,9 @@ _KINDS: dict[type[Any], int] = {
 }
 _TYPES: dict[int, Callable[..., Message]] = {kind: made for made, kind in _KINDS.items()}
 _WITH_RAW = {_KINDS[kind] for kind in (Prepare, Forward, Answer)}
+_FIELD_TYPES: dict[type[Any], list[type[Any]]] = {
+    made: [get_origin(hint) or hint for hint in get_type_hints(made).values()] for made in _KINDS
+}
 
 
 def encode_link(header: LinkHeader, messages: list[Message]) -> list[bytes]:
@@ -188,5 +191,20 @@ def _decode_messages(frames: list[bytes]) -> list[Message]:
             if len(fields[-1]) != count:
                 raise ValueError("frames are missing")
             at += count
-        messages.append(_TYPES[kind](*fields))
+        message = _TYPES[kind](*fields)
+        _require_types(message)
+        messages.append(message)
     return messages
+
+
+def _require_types(message: Message) -> None:
+    """Whoever takes a message compares its fields with its own and trips over no other type."""
+    wanted = _FIELD_TYPES[type(message)]
+    if not all(value.__class__ is kind for value, kind in zip(message, wanted, strict=True)):
+        raise TypeError("a field is of another type")
+    if isinstance(message, Prepare) and any(row.__class__ is not bytes for row in message.rows):
+        raise TypeError("a row is no bytes")
+    if isinstance(message, SnapshotPart):
+        for family, key, value in message.rows:
+            if (family.__class__, key.__class__, value.__class__) != (int, bytes, bytes):
+                raise TypeError("a row is of other types")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from broker.core.handlers import HANDLERS
 from broker.core.session import Session
+from broker.core.take_handlers import end_consumer
 from broker.errors import (
     ConsumerNotFound,
     MsgQueueError,
@@ -108,6 +109,8 @@ class Dispatch:
                 federation = self._federation
                 federation.forwarding.forward(session, command, frames, slot, reception.now)
                 return
+            if isinstance(command, commands.Consume):
+                self._federation.forwarding.require_free(session, command.consumer)
             replica = found
         self._carry_out(replica, session, command)
 
@@ -126,6 +129,8 @@ class Dispatch:
             replica = self._replicas.find(self._slot_of(guest, command))
             if replica is None or not replica.machine.is_serving:
                 raise NotPrimary("this broker does not serve the slot")
+            if isinstance(command, commands.Consume):
+                _forget_consumer(replica, guest, command)
             self._carry_out(replica, guest, command)
         except ProcessError:
             raise
@@ -185,3 +190,12 @@ class Dispatch:
                 self._carry_out(replica, session, command)
             except MsgQueueError as error:
                 self._refuse(session.peer, command, error)
+
+
+def _forget_consumer(replica: Replica, guest: Session, command: commands.Consume) -> None:
+    """A guest's broker keeps the account of its consumers: what it says takes the place of what
+    is known here."""
+    consumer = guest.consumers.get(command.consumer)
+    if consumer is not None and consumer.place[0] == replica.slot:
+        del guest.consumers[command.consumer]
+        end_consumer(replica.machine.queues[consumer.place[1]], consumer)

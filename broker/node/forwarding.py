@@ -123,13 +123,17 @@ class Forwarding:
             return
         broker = self._find_primary(slot, now)
         if isinstance(command, commands.Consume):
+            self.require_free(session, command.consumer)
             placed = self._placed.setdefault(session.id, {})
-            if command.consumer in placed or command.consumer in session.consumers:
-                raise ConsumerExists(f"this session already has a consumer {command.consumer}")
             placed[command.consumer] = Placed(command, slot, broker)
         elif isinstance(command, commands.Ack | commands.Nack | commands.Reject):
             self._note_credit(session, command)
         self._send(session, command, frames, broker)
+
+    def require_free(self, session: Session, number: int) -> None:
+        """Raises ConsumerExists for a number that the session uses, wherever it does."""
+        if number in session.consumers or self.placed(session, number) is not None:
+            raise ConsumerExists(f"this session already has a consumer {number}")
 
     def _find_primary(self, slot: int, now: int) -> str:
         broker = self._steering.primary_of(slot)

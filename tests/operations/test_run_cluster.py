@@ -112,12 +112,13 @@ def put(client: Client, body: str) -> None:
         confirm.wait(timeout=DEADLINE_S)
 
 
-def take(client: Client, count: int) -> dict[str, list[object]]:
-    """The first ``count`` of each queue."""
-    taken: dict[str, list[object]] = {}
+def take(client: Client, count: int) -> dict[str, list[str]]:
+    """The first ``count`` of each queue, sorted: a slot may be on its way to another broker, and
+    what was delivered by the former one comes again."""
+    taken: dict[str, list[str]] = {}
     for queue in QUEUES:
         messages = client.queue(queue).consume(timeout=DEADLINE_S)
-        taken[queue] = [message.body for message in islice(messages, count)]
+        taken[queue] = sorted(str(message.body) for message in islice(messages, count))
         messages.close()
     return taken
 

@@ -61,10 +61,17 @@ class Consumer:
         #: Why there will be no more deliveries.
         self.error: MsgQueueError | None = None
         self.is_leaving = False
+        #: True from its cancel on the line that its queue left to its consume on the next.
+        self.is_moving = False
         #: True when credit was refused that it counts on.
         self.is_starving = False
         #: Called once each when a delivery or an error has come.
         self.waiters = Waiters()
+
+    @property
+    def is_settled(self) -> bool:
+        """True while it is given messages where it should be."""
+        return self.exchange is not None and not self.is_starving and not self.is_moving
 
     @property
     def has_news(self) -> bool:
@@ -115,22 +122,23 @@ class Consumers:
         route = self._routes.find(queue)
         consumer = Consumer(number, route, window, lease_ms, auto_ack, concurrency)
         self._consumers[number] = consumer
-        if route.exchange.ready:
-            self._consume(consumer)
+        self._begin(consumer)
         return consumer
 
-    def resume(self, routes: set[Route]) -> None:
+    def resume(self, routes: set[Route], now: int) -> None:
         """These queues begin anew: consume there, with the same numbers and fresh credit."""
         for consumer in [c for c in self._consumers.values() if c.route in routes]:
             if consumer.is_leaving:
                 del self._consumers[consumer.number]
             else:
-                self._consume(consumer)
+                self._consume(consumer, now)
 
     def connection_lost(self, exchange: Exchange) -> None:
         for consumer in self._consumers.values():
             if consumer.exchange is exchange:
                 consumer.exchange = None
+                if consumer.is_moving and not consumer.is_leaving:
+                    self._begin(consumer)
 
     def delivered(self, reply: Reply, exchange: Exchange) -> None:
         number: int = reply.header["consumer"]
@@ -222,21 +230,41 @@ class Consumers:
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
             for consumer in self._consumers.values():
-                consumes = consumer.exchange is not None and not consumer.is_starving
-                if not consumes and not consumer.is_leaving and consumer.route.exchange.ready:
-                    self._consume(consumer)
+                if not consumer.is_settled and not consumer.is_leaving:
+                    self._consume(consumer, now)
 
     def next_at(self) -> int | None:
         return self._retry_at
 
-    def _consume(self, consumer: Consumer) -> None:
-        """Begins to consume on the queue's present line; where it did so before, it ends."""
-        if consumer.exchange is not None:
-            cancel = {"cmd": "cancel", "consumer": consumer.number}
-            consumer.exchange.ask(cancel, lambda _reply, _now: None)
+    def _consume(self, consumer: Consumer, now: int) -> None:
+        """Consumes on the queue's present line; where it did so before, it ends first.
+
+        What is on the way on a line that it leaves must not be overtaken: so the end there is
+        waited for, though not for long.
+        """
+        exchange = consumer.exchange
+        if exchange is None or consumer.is_moving:
+            self._begin(consumer)
+            return
+
+        def ended(_reply: Reply, _now: int) -> None:
+            if consumer.is_moving and consumer.exchange is exchange and not consumer.is_leaving:
+                self._begin(consumer)
+
+        exchange.ask({"cmd": "cancel", "consumer": consumer.number}, ended)
+        if exchange is consumer.route.exchange:
+            self._begin(consumer)
+        else:
+            consumer.is_moving = True
+            self._consume_later(now)
+
+    def _begin(self, consumer: Consumer) -> None:
         consumer.window.void()
-        consumer.is_starving = False
-        consumer.exchange = exchange = consumer.route.exchange
+        consumer.is_starving = consumer.is_moving = False
+        exchange = consumer.route.exchange
+        consumer.exchange = exchange if exchange.ready else None
+        if not exchange.ready:
+            return  # It begins with its queue, when the line is there.
 
         def answered(reply: Reply, now: int) -> None:
             error = reply.error()
@@ -280,7 +308,7 @@ class Consumers:
     def _grant(self, consumer: Consumer) -> None:
         """Credit that found no settle to ride on."""
         exchange = consumer.exchange
-        if exchange is None or not consumer.window.is_worth_a_grant:
+        if exchange is None or consumer.is_moving or not consumer.window.is_worth_a_grant:
             return
         grant = consumer.window.grant()
         exchange.tell(
@@ -297,7 +325,7 @@ class Consumers:
         if consumer is None:
             return {}
         consumer.window.settled(ledger.gathered)
-        if consumer.is_leaving or consumer.exchange is not ledger.exchange:
+        if consumer.is_leaving or consumer.is_moving or consumer.exchange is not ledger.exchange:
             return {}
         grant = consumer.window.grant()
         if not grant:

@@ -210,7 +210,7 @@ class Session:
 
     def _resume(self, routes: set[Route], now: int) -> None:
         self.settles.resume(routes)
-        self.consumers.resume(routes)
+        self.consumers.resume(routes, now)
         self.requests.resume(routes, now)
         self.puts.resume(routes)
 

@@ -56,7 +56,34 @@ def test_a_delivery_of_a_newer_epoch_makes_the_client_look_at_the_map() -> None:
     rig.deliver([b"x"], tag=rig.tag())
     rig.after(0)
     rig.tell_map()
-    assert told(rig.at("a")) == [("cancel",)]
+    (cancel,) = rig.at("a", "cancel")
+    assert rig.at("b") == []
+    rig.reply(cancel)
+    assert told(rig.at("b")) == [("consume",)]
+
+
+def test_what_is_on_the_way_where_a_consumer_leaves_is_taken_before_it_begins_elsewhere() -> None:
+    rig = connected()
+    consumer = consume(rig)
+    rig.move(Q, "b")
+    rig.deliver([b"1"], tag=rig.tag())
+    rig.after(0)
+    rig.tell_map()
+    (cancel,) = rig.at("a", "cancel")
+    rig.deliver([b"2"], first=1, tag=rig.tag())
+    rig.reply(cancel)
+    assert told(rig.at("b"), "credit") == [("consume", 8)]
+    assert [run.elements for run, _, _ in take(rig, consumer)] == [[b"1"], [b"2"]]
+
+
+def test_a_broker_that_does_not_end_a_consumer_keeps_it_for_half_a_second_at_most() -> None:
+    rig = connected()
+    consume(rig)
+    rig.move(Q, "b")
+    rig.deliver([b"1"], tag=rig.tag())
+    rig.after(0)
+    rig.tell_map()
+    rig.after(500)
     assert told(rig.at("b")) == [("consume",)]
 
 
@@ -68,7 +95,9 @@ def test_what_another_broker_passed_on_is_settled_there_while_that_session_lasts
     ((run, _, _),) = take(rig, consumer)
     rig.after(0)
     rig.tell_map()
-    rig.at("a"), rig.at("b")
+    (cancel,) = rig.at("a", "cancel")
+    rig.reply(cancel)
+    assert told(rig.at("b")) == [("consume",)]
     run.ledger.settle(ACK, run, 0)
     rig.session.settles.flush()
     assert told(rig.at("a"), "ranges", "credit") == [("ack", [[0, 1, 0]], None)]
@@ -85,7 +114,8 @@ def test_what_still_comes_from_a_broker_that_the_queue_left_goes_back_there() ->
     rig.deliver([b"x"], tag=rig.tag())
     rig.after(0)
     rig.tell_map()
-    rig.at("a"), rig.at("b")
+    (cancel,) = rig.at("a", "cancel")
+    rig.reply(cancel)
     rig.deliver([b"y"], first=1, tag=rig.tag(), line=a)
     assert told(rig.at("a"), "ranges", "charge") == [("nack", [[1, 1, 0]], False)]
 
@@ -103,7 +133,7 @@ def test_a_settle_that_the_owner_could_not_do_is_sent_again(error: str) -> None:
     rig.move(Q, "b")
     rig.after(0)
     rig.tell_map()
-    extend, ack, _ = rig.at("b")
+    extend, ack = rig.at("b")
     assert (extend.cmd, ack.cmd) == ("extend", "ack")
     rig.reply(extend, held=[[0, 1, 0]], lost=[], lease_ms=30_000)
     rig.reply(ack, count=1)

@@ -232,6 +232,7 @@ class Federation:
     def _steer(self, slot: int, now: int) -> None:
         steering = self.steering
         owned = steering.view.slots[slot]
+        self.forwarding.follow_primary(slot, now)
         replica = self._replicas.find(slot)
         if replica is not None and replica.primary is not None:
             if owned.config.epoch > replica.primary.epoch:

@@ -42,6 +42,7 @@ _PASSING = {NotPrimary.name, "not_enough_replicas", "shutting_down", OutcomeUnkn
 
 class _Pending(NamedTuple):
     kind: type[commands.Command]
+    slot: int
     #: (producer, queue, sequence) of a put that can be sent again
     put: tuple[bytes, str, int] | None
 
@@ -98,6 +99,8 @@ class Forwarding:
         self._order = order
         #: broker -> (session id, request) -> what was asked
         self._pending: dict[str, dict[tuple[bytes, int], _Pending]] = {}
+        #: slot -> the broker to which its commands went last
+        self._used: dict[int, str] = {}
         #: session id -> consumer number -> where it is
         self._placed: dict[bytes, dict[int, Placed]] = {}
         #: broker -> sessions that it has met
@@ -119,8 +122,9 @@ class Forwarding:
     ) -> None:
         """Passes a command on to the slot's primary; raises NotPrimary when none is known."""
         if isinstance(command, commands.Credit | commands.Cancel):
-            self._to_placed(session, command, frames)
+            self._to_placed(session, command, frames, slot)
             return
+        self.follow_primary(slot, now)
         broker = self._find_primary(slot, now)
         if isinstance(command, commands.Consume):
             self.require_free(session, command.consumer)
@@ -128,7 +132,19 @@ class Forwarding:
             placed[command.consumer] = Placed(command, slot, broker)
         elif isinstance(command, commands.Ack | commands.Nack | commands.Reject):
             self._note_credit(session, command)
-        self._send(session, command, frames, broker)
+        self._used[slot] = broker
+        self._send(session, command, frames, slot, broker)
+
+    def follow_primary(self, slot: int, now: int) -> None:
+        """A slot has another primary: nothing goes there before what is with the former one is
+        told to be unknown, or a producer's batches would change places."""
+        former, primary = self._used.get(slot), self._steering.primary_of(slot)
+        if former is None or not primary or former == primary:
+            return
+        del self._used[slot]
+        pending = self._pending.get(former, {})
+        asked = {key: pending.pop(key) for key in list(pending) if pending[key].slot == slot}
+        self._tell_lost(former, asked, now, "the slot has another primary")
 
     def require_free(self, session: Session, number: int) -> None:
         """Raises ConsumerExists for a number that the session uses, wherever it does."""
@@ -142,7 +158,11 @@ class Forwarding:
         return broker
 
     def _to_placed(
-        self, session: Session, command: commands.Credit | commands.Cancel, frames: list[bytes]
+        self,
+        session: Session,
+        command: commands.Credit | commands.Cancel,
+        frames: list[bytes],
+        slot: int,
     ) -> None:
         placed = self._placed[session.id][command.consumer]
         if isinstance(command, commands.Credit):
@@ -150,7 +170,7 @@ class Forwarding:
         else:
             del self._placed[session.id][command.consumer]
         if placed.broker:
-            self._send(session, command, frames, placed.broker)
+            self._send(session, command, frames, slot, placed.broker)
         elif command.req is not None:
             self.replies.append(ok(session.peer, command.req))
 
@@ -161,7 +181,12 @@ class Forwarding:
                 placed.add_credit(command.credit, command.credit_bytes)
 
     def _send(
-        self, session: Session, command: commands.Command, frames: list[bytes], broker: str
+        self,
+        session: Session,
+        command: commands.Command,
+        frames: list[bytes],
+        slot: int,
+        broker: str,
     ) -> None:
         if command.req is not None:
             put = None
@@ -169,7 +194,7 @@ class Forwarding:
                 assert command.seq is not None
                 put = (command.producer, command.queue, command.seq)
             pending = self._pending.setdefault(broker, {})
-            pending[session.id, command.req] = _Pending(type(command), put)
+            pending[session.id, command.req] = _Pending(type(command), slot, put)
         self._met.setdefault(broker, {})[session.id] = None
         self._peers.post(broker, Forward(session.id, session.resumes, frames))
 
@@ -248,27 +273,31 @@ class Forwarding:
 
     def break_stream(self, broker: str, now: int) -> None:
         """What was under way to or from a broker is lost."""
-        for (session_id, req), asked in self._pending.pop(broker, {}).items():
-            session = self._sessions.of_id(session_id)
-            if session is None:
-                continue
-            error: MsgQueueError
-            if issubclass(asked.kind, _CHANGING):
-                error = OutcomeUnknown("the way to the slot's primary was cut")
-            else:
-                error = NotPrimary("the way to the slot's primary was cut")
-            if asked.put is not None:
-                producer, queue, sequence = asked.put
-                self._order.note_refused(producer, queue, sequence, now)
-            if asked.kind is commands.Consume:
-                self._drop_refused(session, broker, req)
-            self.replies.append(failed(session.peer, req, error))
+        asked = self._pending.pop(broker, {})
+        self._tell_lost(broker, asked, now, "the way to the slot's primary was cut")
         self._met.pop(broker, None)
         for placed in self._placed.values():
             for consumer in placed.values():
                 if consumer.broker == broker:
                     consumer.broker = ""
                     self._has_unplaced = True
+
+    def _tell_lost(
+        self, broker: str, lost: dict[tuple[bytes, int], _Pending], now: int, why: str
+    ) -> None:
+        for (session_id, req), asked in lost.items():
+            session = self._sessions.of_id(session_id)
+            if session is None:
+                continue
+            error: MsgQueueError = NotPrimary(why)
+            if issubclass(asked.kind, _CHANGING):
+                error = OutcomeUnknown(why)
+            if asked.put is not None:
+                producer, queue, sequence = asked.put
+                self._order.note_refused(producer, queue, sequence, now)
+            if asked.kind is commands.Consume:
+                self._drop_refused(session, broker, req)
+            self.replies.append(failed(session.peer, req, error))
 
     # Placing
 

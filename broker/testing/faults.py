@@ -143,7 +143,7 @@ class Faults:
             process.kill()
             self.revive(process)
 
-    def _power_loss(self) -> None:
+    def lose_power(self) -> None:
         for process in self._processes:
             process.kill()
 
@@ -274,7 +274,7 @@ _INCIDENTS: dict[str, Callable[[Faults], None]] = {
     "disk_full": Faults._disk_full,
     "drag": Faults._drag,
     "restart_storm": Faults._restart_storm,
-    "power_loss": Faults._power_loss,
+    "power_loss": Faults.lose_power,
     "clock_jump": Faults._clock_jump,
     "cut_one_way": Faults._cut_one_way,
     "cut_off": Faults._cut_off,

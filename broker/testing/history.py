@@ -29,6 +29,10 @@ class Kind(StrEnum):
     #: The broker was killed; the broker answers again.
     KILLED = "killed"
     STARTED = "started"
+    #: The broker was asked to end; it was stopped with its connections open; it goes on.
+    LEFT = "left"
+    STOPPED = "stopped"
+    WENT_ON = "went on"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ from broker.testing.schedule import MS, Event, Schedule
 
 #: As the reactor does: a longer gap between two turns is a pause of the process.
 PAUSE_MS = 1_000
+#: Between input and the turn that takes it.
+TURN_US = 200
 #: A node at rest asks for some turns without input; one that asks for more never rests.
 SPIN_TURNS = 1_000
 
@@ -185,7 +187,7 @@ class BrokerProcess:
 
     def _turn_soon(self) -> None:
         """Shortly after, so that what arrives together is one turn."""
-        self._turn_at(self._schedule.now_us + 50)
+        self._turn_at(self._schedule.now_us + TURN_US)
 
     def _turn_at(self, at_us: int) -> None:
         waiting = self._next_turn
@@ -226,7 +228,7 @@ class BrokerProcess:
             if self._idle_turns == SPIN_TURNS:
                 raise AssertionError(f"{SPIN_TURNS} turns in a row were asked for with no input")
             at_us = self.clock.world_us_at(wake_at)
-            self._turn_at(max(at_us, self._schedule.now_us + 50))
+            self._turn_at(max(at_us, self._schedule.now_us + TURN_US))
 
     def _finish(self, node: Node, now_ms: int) -> int | None:
         while True:

@@ -85,7 +85,7 @@ def draw_scenario(
         queues=queues,
         producers=clients,
         consumers=random.randint(2, 3),
-        put_interval_us=random.choice([200_000, 300_000, 500_000]) * clients // 2,
+        put_interval_us=random.choice([400_000, 600_000, 1_000_000]) * clients // 2,
         window=random.randint(1, 4),
         checkpoint_bytes=random.choice([2_000, 8_000, 64 << 20]),
         log_kept_bytes=random.choice([500, 4_000, 4 << 20]),

@@ -33,8 +33,11 @@ from broker.testing.verdict import Verdict
 
 #: What must be done within so long once everything is healed.
 PROGRESS_US = 60 * SECOND
+REPLICATION = 3
 _QUIET_US = 3 * SECOND
 _BREACHES_MAX = 10
+#: A minute's run has some twenty thousand events; so many are a storm that feeds itself.
+_STEPS_MAX = 250_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +156,11 @@ class Simulation:
 
     def run(self) -> Outcome:
         self._begin()
-        load_us = self.scenario.seconds * SECOND * 6 // 10
-        self._run_until(load_us)
+        self._run_until(self.scenario.seconds * SECOND * 6 // 10)
         self._heal()
         self._drain()
         if self.scenario.ends_with_power_loss:
-            self.faults._power_loss()
+            self.faults.lose_power()
             self._drain()
         self._judge()
         return Outcome(
@@ -182,15 +184,15 @@ class Simulation:
 
     def _make_cluster(self) -> None:
         self.etcd.on_change.append(self.invariants.coordinated)
-        config = ClusterConfig("51m", self.scenario.slots, 3, 2)
+        config = ClusterConfig("51m", self.scenario.slots, REPLICATION, 2)
         self.etcd.put(f"{PREFIX}/config", config)
         for slot in range(self.scenario.slots):
             self.etcd.put(f"{PREFIX}/slots/{slot}", SlotConfig())
 
     def _run_until(self, at_us: int) -> None:
         end = self.schedule.at(at_us, "phase ends", lambda: None)
-        while end.action is not None and self.schedule.step():
-            pass
+        while end.action is not None and self.schedule.steps < _STEPS_MAX:
+            self.schedule.step()
 
     def _heal(self) -> None:
         self.schedule.note("everything is healed")
@@ -207,6 +209,9 @@ class Simulation:
         """Runs until nothing is left to do, and a little longer."""
         until_us = self.schedule.now_us + PROGRESS_US
         while reason := self._left_to_do():
+            if self.schedule.steps >= _STEPS_MAX:
+                self.breach(f"a storm of events: {reason}")
+                return
             if self.schedule.now_us > until_us:
                 self.breach(f"no progress: {reason}")
                 return
@@ -223,6 +228,19 @@ class Simulation:
         for number, slot in self.invariants.slots.items():
             if slot.waiting:
                 return f"slot {number} holds {slot.waiting} messages"
+        if self.scenario.brokers > 1:
+            return self._out_of_sync() or self.invariants.behind(self.processes)
+        return ""
+
+    def _out_of_sync(self) -> str:
+        """Which slot has no primary, or fewer copies in sync than it should."""
+        copies = min(REPLICATION, self.scenario.brokers)
+        for number in range(self.scenario.slots):
+            row = self.etcd.get(f"{PREFIX}/slots/{number}")
+            assert row is not None
+            config: SlotConfig = row.value
+            if config.epoch and (not config.primary or len(config.isr) < copies):
+                return f"slot {number} has primary {config.primary!r} and only {config.isr} in sync"
         return ""
 
     # Judgement

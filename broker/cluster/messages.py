@@ -81,13 +81,14 @@ class Refused(NamedTuple):
 
 
 class SnapshotPart(NamedTuple):
-    """Rows of a slot as of ``lsn``, the rest follows by the log: part number ``part``, each row
-    (family, key behind the instance, value)."""
+    """Rows of a slot as of ``lsn``, whose entry is of ``lsn_epoch``; the rest follows by the log.
+    Part number ``part``; each row is (family, key behind the instance, value)."""
 
     slot: int
     epoch: int
     incarnation: str
     lsn: int
+    lsn_epoch: int
     part: int
     is_last: bool
     rows: list[tuple[int, bytes, bytes]]

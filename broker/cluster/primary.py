@@ -208,11 +208,13 @@ class Primary:
                 progress.repeated_at = now
                 progress.send_again_from(progress.received_lsn + 1)
             return
-        # A restart took what it had not on its disk; what it had there it never loses.
-        agrees = max(known, progress.durable_lsn)
-        progress.received_lsn = min(progress.received_lsn, agrees)
+        if known < progress.durable_lsn:
+            # Said before it had what it has now: what is on its disk it never loses.
+            return
+        # A restart took what it had not on its disk.
+        progress.received_lsn = min(progress.received_lsn, known)
         progress.is_probing = True
-        progress.send_again_from(min(agrees + 1, progress.next_lsn))
+        progress.send_again_from(min(known + 1, progress.next_lsn))
         progress.sent_at = 0
 
     def _heard(self, progress: Progress, now: int) -> None:

@@ -38,12 +38,26 @@ _UNKNOWN_PART = -1
 class _Sending:
     """A copy on its way: where the next part begins, and the part that waits for its word."""
 
-    __slots__ = ("cursor", "lsn", "next_positions", "part", "sent_at", "state_rows", "waiting")
+    __slots__ = (
+        "cursor",
+        "lsn",
+        "lsn_epoch",
+        "next_positions",
+        "part",
+        "sent_at",
+        "state_rows",
+        "waiting",
+    )
 
     def __init__(
-        self, lsn: int, state_rows: list[tuple[int, bytes, bytes]], next_positions: dict[int, int]
+        self,
+        lsn: int,
+        lsn_epoch: int,
+        state_rows: list[tuple[int, bytes, bytes]],
+        next_positions: dict[int, int],
     ) -> None:
         self.lsn = lsn
+        self.lsn_epoch = lsn_epoch
         self.state_rows = state_rows
         self.next_positions = next_positions
         self.part = 0
@@ -81,6 +95,10 @@ class Snapshots:
         for progress in primary.followers.values():
             key = (replica.slot, progress.broker, primary.epoch)
             sending = self._sending.get(key)
+            if sending is not None and not replica.is_beyond_log(progress):
+                # The log has brought it up to date meanwhile.
+                del self._sending[key]
+                continue
             if sending is None:
                 if not self._is_needed(replica, progress, now):
                     continue
@@ -129,7 +147,9 @@ class Snapshots:
             low = found[-1][0] + b"\0"
         queues = replica.machine.queues.values()
         positions = {queue.ledger.number: queue.ledger.next_position for queue in queues}
-        return _Sending(lsn, rows, positions)
+        lsn_epoch = replica.log.epochs.at(lsn)
+        assert lsn_epoch is not None
+        return _Sending(lsn, lsn_epoch, rows, positions)
 
     def _next_part(self, replica: Replica, progress: Progress, sending: _Sending) -> SnapshotPart:
         assert replica.primary is not None
@@ -144,6 +164,7 @@ class Snapshots:
             replica.primary.epoch,
             progress.incarnation,
             sending.lsn,
+            sending.lsn_epoch,
             sending.part,
             is_last,
             rows,
@@ -208,6 +229,12 @@ class Snapshots:
             return
         if message.epoch > replica.store.promised_epoch:
             replica.store.promise(ops, message.epoch)
+        if _has(replica, message):
+            # It was sent while the log was on its way: erasing what was acknowledged since would
+            # break the word that was given.
+            self._taking.pop(message.slot, None)
+            self._answer(sender, message, message.part)
+            return
         taking = self._taking.get(message.slot)
         if message.part == 0 and (taking is None or taking.lsn != message.lsn):
             instance = self._replicas.new_instance(ops)
@@ -231,6 +258,14 @@ class Snapshots:
     def _answer(self, sender: str, message: SnapshotPart, part: int) -> None:
         taken = SnapshotTaken(message.slot, message.epoch, self._me.incarnation, message.lsn, part)
         self._peers.post(sender, taken)
+
+
+def _has(replica: Replica, message: SnapshotPart) -> bool:
+    """True when the log here holds all that the copy would bring."""
+    log = replica.log
+    if message.lsn > log.last_lsn:
+        return False
+    return message.lsn <= log.commit_lsn or log.epochs.at(message.lsn) == message.lsn_epoch
 
 
 def _is_below(family: Family, key: bytes, next_positions: dict[int, int]) -> bool:

@@ -50,7 +50,8 @@ def step_down(
                 forwarding.take_over(session, consumer, queue.name)
     for proposed in replica.log.uncommitted:
         entry = proposed.entry
-        if isinstance(entry, BatchPut):
+        # What a former primary left may be of queues whose declaration is not committed either.
+        if isinstance(entry, BatchPut) and entry.number in machine.queues:
             name = machine.queues[entry.number].name
             for producer, sequence in entry.sources:
                 order.note_refused(producer, name, sequence, now)

@@ -239,10 +239,12 @@ class Consumers:
     def _consume(self, consumer: Consumer, now: int) -> None:
         """Consumes on the queue's present line; where it did so before, it ends first.
 
-        What is on the way on a line that it leaves must not be overtaken: so the end there is
-        waited for, though not for long.
+        A broker keeps its clients' consumers over a change of owner.  What is on the way on a line
+        that it leaves must not be overtaken: so the end there is waited for, though not for long.
         """
         exchange = consumer.exchange
+        if consumer.is_settled and exchange is consumer.route.exchange:
+            return
         if exchange is None or consumer.is_moving:
             self._begin(consumer)
             return

@@ -221,10 +221,10 @@ class Federation:
             self._reception.count("links_silent")
             self.peers.begin_stream(broker)
             self._break_stream(broker, now)
+        steering.look_round(now)
         if steering.view.config is None:
             return
         steering.repeat_unknown(now)
-        steering.look_round(now)
         touched, steering.touched = steering.touched, {}
         for slot in touched:
             self._steer(slot, now)

@@ -254,9 +254,13 @@ class Steering:
             proposed = self._next_config(replica, primary, now)
         hands_over = proposed is not None and proposed.primary != self.me.broker
         primary.is_handing_over = hands_over
+        isr = proposed.isr if proposed is not None else config.isr
+        entering = [broker for broker in isr if broker not in config.isr]
+        if primary.joining not in entering:
+            # It failed at the last moment: commits wait for it no more.
+            primary.joining = ""
         if proposed is None or (hands_over and not log.is_quiet):
             return
-        entering = [broker for broker in proposed.isr if broker not in config.isr]
         if any(not primary.may_enter(broker, log.commit_lsn, now) for broker in entering):
             return
         primary.pending = self._ask(slot, owned.revision, proposed)

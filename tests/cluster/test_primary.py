@@ -94,7 +94,7 @@ def test_who_is_asked_to_leave_binds_until_that_is_confirmed() -> None:
     primary.pending = Swap(0, 1, smaller)
     assert primary.commit_lsn(40) == 20
     primary.adopt(Owned(smaller, 2), 0)
-    assert primary.pending is None
+    assert primary.effective_isr == ["a", "c"]
     assert primary.commit_lsn(40) == 40
 
 
@@ -289,12 +289,14 @@ def test_a_late_gap_sends_nothing_back_to_where_it_was() -> None:
 
 
 def test_a_restarted_follower_never_lost_what_was_durable() -> None:
-    """R2: what it said to have on its disk it has."""
+    """R2: what it said to have on its disk it has; a word from before that is passed over."""
     primary = reign("ab")
     primary.heard_prepared("b", received_lsn=30, durable_lsn=20, last_lsn=30, now=0)
-    primary.heard_mismatch("b", 12, 1)
     progress = primary.followers["b"]
-    assert (progress.is_probing, progress.next_lsn) == (True, 21)
+    primary.heard_mismatch("b", 12, 1)
+    assert (progress.is_probing, progress.received_lsn) == (False, 30)
+    primary.heard_mismatch("b", 24, 1)
+    assert (progress.is_probing, progress.received_lsn, progress.next_lsn) == (True, 24, 25)
     assert progress.durable_lsn == 20
 
 

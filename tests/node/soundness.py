@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from broker.core.queue import Queue
 from broker.limits import DELAYED_LANES
 from broker.model.stored_batch import StoredBatch
@@ -70,3 +72,20 @@ def _require_placed_once(queue: Queue, live: list[int], batches: dict[int, Store
 
 def _spread(ranges: list[tuple[int, int]]) -> list[int]:
     return [position for first, count in ranges for position in range(first, first + count)]
+
+
+def require_same_copies(rigs: Sequence[NodeRig], name: str) -> None:
+    """Every copy of a queue has the same ledger, the same live messages and the same bytes."""
+    told = [_content(rig, name) for rig in rigs]
+    for copy in told[1:]:
+        assert copy == told[0]
+
+
+def _content(rig: NodeRig, name: str) -> tuple[object, ...]:
+    queue = rig.queue(name)
+    ledger = queue.ledger
+    live = _spread(ledger.settled.live_ranges(0, ledger.next_position))
+    batches = stored_batches(rig, queue)
+    bodies = [(position, batches[position].first, batches[position].batch) for position in live]
+    lanes = {number: (lane.messages, lane.bytes) for number, lane in ledger.lanes.items()}
+    return ledger.uuid, ledger.settings, ledger.next_position, lanes, bodies

@@ -13,12 +13,13 @@ from typing import Any
 
 import msgpack
 
+from broker.cluster.view import Swap
 from broker.core.machine import SlotMachine
 from broker.core.queue import Queue
 from broker.model.slots import slot_of
 from broker.node.node import Node
-from broker.node.settings import NodeSettings
 from broker.node.replica import Replica
+from broker.node.settings import NodeSettings
 from broker.storage.memory_store import MemoryStore
 from broker.storage.store import Family, WriteOps
 
@@ -132,6 +133,9 @@ class NodeRig:
         self.store = store or CountingStore()
         self.now = START_MS
         self.sent: list[Sent] = []
+        #: What is to go to other brokers and to the coordinator, for who carries it.
+        self.links: list[tuple[str, list[bytes]]] = []
+        self.swaps: list[Swap] = []
         self._random = Random(7)
         self._req = 0
         self._token: int | None = None
@@ -165,6 +169,8 @@ class NodeRig:
         turn = self.node.finish_turn(self.now)
         sent = [Sent(peer, msgpack.unpackb(f[0]), f[1:], f) for peer, f in turn.sends]
         self.sent += sent
+        self.links += turn.links
+        self.swaps += turn.swaps
         self._token = turn.sync if turn.sync is not None else self._token
         self.wake_at = turn.wake_at
         return sent
@@ -175,6 +181,10 @@ class NodeRig:
         if self._token is not None:
             self.node.synced(self.now, self._token)
             self._token = None
+
+    @property
+    def awaits_sync(self) -> bool:
+        return self._token is not None
 
     @property
     def is_quiet(self) -> bool:

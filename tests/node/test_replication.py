@@ -1,0 +1,427 @@
+"""How a slot's entries reach its followers: what is confirmed, what waits, who enters and leaves.
+
+The rules R1 to R4, R8, R9, R12 and R16, each by the nodes of a whole cluster.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from broker.cluster.messages import Prepare, Prepared, Refusal, Refused, decode_link, encode_link
+from broker.cluster.ownership import ReplicaId
+from broker.errors import NotEnoughReplicas, NotPrimary
+from broker.limits import (
+    READMISSION_STEADY,
+    REPLICA_HEARTBEAT,
+    REPLICA_RETRY,
+    REPLICA_SILENCE_MAX,
+)
+from tests.node.soundness import require_same_copies, require_sound
+from tests.support.cluster_rig import BrokerRig, ClusterRig, Fate
+from tests.support.node_rig import PEER, Sent
+
+BATCH = b"\x91\xc4\x01a"
+
+
+def put_later(broker: BrokerRig, **fields: object) -> int:
+    return broker.command(PEER, "put", BATCH, queue="q", count=1, **fields)
+
+
+def answers(sent: list[Sent], req: int) -> list[str]:
+    return [s.header.get("error", s.re) for s in sent if s.req == req]
+
+
+@pytest.fixture
+def cluster() -> ClusterRig:
+    """a reigns over q, b and c follow; a client at a."""
+    rig = ClusterRig()
+    assert [broker.name for broker in rig.order()] == ["a", "b", "c"]
+    rig["a"].hello()
+    rig["a"].put("q", b"first")
+    return rig
+
+
+# R1
+
+
+def test_followers_come_to_hold_what_the_primary_holds(cluster: ClusterRig) -> None:
+    primary = cluster["a"]
+    primary.put("q", b"a", b"b", ttl_ms=60_000, priority=7)
+    got = primary.get("q", 2)
+    primary.settle("ack", got)
+    primary.put("q", b"x" * 300)
+    cluster.pass_time(1_000)
+    require_same_copies(cluster.living, "q")
+    require_sound(primary, primary.queue("q"))
+
+
+def test_prepares_that_are_doubled_and_overtaken_harm_nothing(cluster: ClusterRig) -> None:
+    """R1: each is safe to repeat, delay and reorder."""
+    cluster.hold("a", "b")
+    for body in (b"1", b"2", b"3"):
+        put_later(cluster["a"])
+        cluster.run()
+        cluster["a"].command(PEER, "put", b"\x91\xc4\x01" + body, queue="q", count=1)
+        cluster.run()
+    frames = cluster.release("a", "b")
+    for each in [*reversed(frames), *frames]:
+        cluster.carry(("a", "b"), each)
+    cluster.pass_time(2 * REPLICA_RETRY)
+    require_same_copies(cluster.living, "q")
+    assert cluster["a"].queue("q").ledger.messages == 7
+
+
+def test_prepares_that_are_lost_are_sent_again(cluster: ClusterRig) -> None:
+    cluster.cut.add(("a", "b"))
+    req = put_later(cluster["a"])
+    assert answers(cluster["a"].run(), req) == []
+    cluster.cut.clear()
+    assert answers(cluster["a"].pass_time(2 * REPLICA_RETRY), req) == ["ok"]
+    cluster.pass_time(REPLICA_HEARTBEAT)
+    require_same_copies(cluster.living, "q")
+
+
+def test_a_prepare_for_another_copy_is_refused(cluster: ClusterRig) -> None:
+    """R1: only when the store matches."""
+    cluster.hold("a", "b")
+    put_later(cluster["a"])
+    cluster.run()
+    (frames,) = cluster.release("a", "b")
+    header, messages = decode_link(frames)
+    changed = [m._replace(incarnation="other") for m in messages if isinstance(m, Prepare)]
+    before = cluster["b"].served("q").log.last_lsn
+    cluster.hold("b", "a")
+    cluster.carry(("a", "b"), encode_link(header, list(changed)))
+    cluster.run()
+    refusals = [m for m in cluster.waiting("b", "a") if isinstance(m, Refused)]
+    assert [refusal.reason for refusal in refusals] == [Refusal.WRONG_STORE]
+    assert cluster["b"].served("q").log.last_lsn == before
+
+
+def test_a_follower_adopts_a_commit_only_of_what_it_verified(cluster: ClusterRig) -> None:
+    """R1: whatever commit_lsn a prepare says."""
+    cluster.hold("a", "b")
+    put_later(cluster["a"])
+    cluster.run()
+    (frames,) = cluster.release("a", "b")
+    header, messages = decode_link(frames)
+    (prepare,) = [m for m in messages if isinstance(m, Prepare)]
+    early = prepare._replace(rows=[], raw=[], commit_lsn=prepare.prev_lsn + 1)
+    log = cluster["b"].served("q").log
+    cluster.carry(("a", "b"), encode_link(header, [early]))
+    cluster.run()
+    assert log.commit_lsn == prepare.prev_lsn
+    cluster.carry(("a", "b"), frames)
+    cluster.pass_time(REPLICA_RETRY + REPLICA_HEARTBEAT)
+    assert log.commit_lsn == prepare.prev_lsn + 1
+
+
+# R2
+
+
+def test_a_follower_says_prepared_only_of_what_its_disk_holds(cluster: ClusterRig) -> None:
+    """R2: durable before answer."""
+    cluster.stuck.add("b")
+    cluster.hold("b", "a")
+    req = put_later(cluster["a"])
+    assert answers(cluster["a"].run(), req) == []
+    log = cluster["b"].served("q").log
+    assert log.last_lsn == cluster["a"].served("q").log.last_lsn, "it came"
+    told = [m.durable_lsn for m in cluster.waiting("b", "a") if isinstance(m, Prepared)]
+    assert max(told, default=0) < log.last_lsn
+    cluster.stuck.clear()
+    cluster.run()
+    told = [m.durable_lsn for m in cluster.waiting("b", "a") if isinstance(m, Prepared)]
+    assert max(told) == log.last_lsn
+
+
+def test_the_primarys_own_disk_has_a_vote_like_any_other(cluster: ClusterRig) -> None:
+    """R2: its followers had it long before."""
+    cluster.stuck.add("a")
+    req = put_later(cluster["a"])
+    assert answers(cluster["a"].run(), req) == []
+    assert cluster["b"].served("q").log.durable_lsn == cluster["a"].served("q").log.last_lsn
+    cluster.stuck.clear()
+    assert answers(cluster["a"].run(), req) == ["ok"]
+
+
+def test_a_follower_that_dies_before_its_sync_has_promised_nothing(cluster: ClusterRig) -> None:
+    """R2: what it lost it had never said to have."""
+    cluster.stuck.add("b")
+    req = put_later(cluster["a"])
+    assert answers(cluster["a"].run(), req) == []
+    lost = cluster["b"].served("q").log.last_lsn
+    cluster.kill("b")
+    cluster.stuck.clear()
+    cluster.start("b")
+    assert cluster["b"].served("q").log.last_lsn < lost
+    cluster.pass_time(3_000)
+    require_same_copies(cluster.living, "q")
+
+
+# R3, R4
+
+
+def test_a_put_is_confirmed_when_the_whole_isr_has_it(cluster: ClusterRig) -> None:
+    """R3, R4: one member that lacks it is enough to wait."""
+    cluster.hold("a", "c")
+    req = put_later(cluster["a"])
+    assert answers(cluster["a"].run(), req) == []
+    assert cluster["a"].queue("q").ledger.messages == 1, "not committed"
+    for frames in cluster.release("a", "c"):
+        cluster.carry(("a", "c"), frames)
+    assert answers(cluster["a"].run(), req) == ["ok"]
+
+
+def test_nothing_is_delivered_before_the_whole_isr_has_it(cluster: ClusterRig) -> None:
+    """I6: an uncommitted message goes to nobody."""
+    primary = cluster["a"]
+    primary.settle("ack", primary.get("q"))
+    cluster.hold("a", "b")
+    primary.command(PEER, "consume", queue="q", consumer=1, credit=9)
+    put_later(primary)
+    assert [s for s in primary.run() if s.re == "messages"] == []
+    for frames in cluster.release("a", "b"):
+        cluster.carry(("a", "b"), frames)
+    assert [s.bodies() for s in primary.run() if s.re == "messages"] == [[b"a"]]
+
+
+def below_min_isr(cluster: ClusterRig) -> None:
+    cluster.kill("b")
+    cluster.kill("c")
+    cluster.pass_time(1_000)
+    assert cluster.owned().isr == ("a",)
+
+
+def test_below_min_isr_puts_and_settles_are_refused_by_name(cluster: ClusterRig) -> None:
+    """R4: definite, nothing happened."""
+    primary = cluster["a"]
+    got = primary.get("q")
+    below_min_isr(cluster)
+    assert primary.put("q", b"no").code == NotEnoughReplicas.code
+    assert primary.settle("ack", got).code == NotEnoughReplicas.code
+    assert primary.get("q").code == NotEnoughReplicas.code
+    cluster.start("b")
+    cluster.pass_time(3_000)
+    assert primary.settle("ack", got)["count"] == 1
+    assert primary.get("q").messages() == []
+
+
+def test_below_min_isr_nothing_is_delivered_and_no_lease_ends(cluster: ClusterRig) -> None:
+    """R4: what is in flight is held unexpired."""
+    primary = cluster["a"]
+    primary.hello(timeout_ms=300_000)
+    got = primary.get("q", lease_ms=5_000)
+    primary.command(PEER, "consume", queue="q", consumer=1, credit=9)
+    below_min_isr(cluster)
+    assert [s for s in primary.pass_time(20_000) if s.re == "messages"] == []
+    cluster.start("b")
+    assert [s for s in primary.pass_time(4_000) if s.re == "messages"] == []
+    assert primary.settle("ack", got)["count"] == 1
+
+
+def test_what_waits_when_a_member_is_gone_is_confirmed_without_it(cluster: ClusterRig) -> None:
+    """R9: at once, for its broker key is gone."""
+    cluster.part("c", "a")
+    req = put_later(cluster["a"])
+    assert answers(cluster["a"].run(), req) == []
+    cluster.bury("c")
+    assert answers(cluster["a"].run(), req) == ["ok"]
+    assert cluster.owned().isr == ("a", "b")
+
+
+# R8
+
+
+def test_a_learner_that_caught_up_enters_the_isr(cluster: ClusterRig) -> None:
+    """R8: it has all that is committed before it counts."""
+    cluster.kill("c")
+    cluster.run()
+    for _ in range(5):
+        cluster["a"].put("q", b"more")
+    cluster.start("c")
+    cluster.pass_time(4_000)
+    assert cluster.owned().isr == ("a", "b", "c")
+    require_same_copies(cluster.living, "q")
+
+
+def test_a_learner_counts_from_the_moment_that_its_entry_is_asked_for(cluster: ClusterRig) -> None:
+    """R8: before anybody answered the swap."""
+    cluster.kill("c")
+    cluster.run()
+    cluster.start("c")
+    cluster.holds_swaps = True
+    cluster.pass_time(4_000)
+    ((name, swap),) = cluster.asked
+    assert (name, swap.config.isr) == ("a", ("a", "b", "c"))
+    cluster.part("c", "a")
+    req = put_later(cluster["a"])
+    assert answers(cluster["a"].run(), req) == [], "it is waited for"
+    cluster.holds_swaps = False
+    cluster.cut.clear()
+    cluster.answer(name, swap)
+    assert answers(cluster["a"].pass_time(1_000), req) == ["ok"]
+
+
+def test_a_learner_that_is_behind_does_not_enter(cluster: ClusterRig) -> None:
+    """R8: durable >= commit_lsn."""
+    cluster.kill("c")
+    cluster.run()
+    cluster["a"].put("q", b"more")
+    cluster.stuck.add("c")
+    cluster.start("c")
+    cluster.pass_time(2_000)
+    assert cluster.owned().isr == ("a", "b")
+    assert cluster["a"].put("q", b"on")["re"] == "ok"
+    cluster.stuck.clear()
+    cluster.pass_time(2_000)
+    assert cluster.owned().isr == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("end", ["dies", "stands still", "is replaced"])
+def test_a_learner_that_fails_just_before_it_enters_is_not_waited_for(
+    cluster: ClusterRig, end: str
+) -> None:
+    """R8: commits wait a moment for who is about to enter, and never for one who is not."""
+    primary = cluster["a"]
+    cluster.kill("c")
+    cluster.run()
+    primary.put("q", b"one")
+    # It lacks what was committed this very moment, and its disk will never have it.
+    cluster.stuck.add("c")
+    cluster.start("c")
+    cluster.run()
+    reign = primary.served("q").primary
+    assert reign is not None
+    assert reign.effective_isr == ["a", "b", "c"]
+    if end == "dies":
+        cluster.kill("c")
+    elif end == "is replaced":
+        cluster.kill("c")
+        cluster.start("c", empty=True)
+    for _ in range(3):
+        req = put_later(primary)
+        assert answers(primary.pass_time(REPLICA_SILENCE_MAX), req) == ["ok"]
+
+
+# R9
+
+
+def test_a_member_that_says_nothing_leaves_after_a_while(cluster: ClusterRig) -> None:
+    """R9: 3 s without a `prepared`; until the swap is confirmed it binds."""
+    cluster.part("c", "a")
+    req = put_later(cluster["a"])
+    cluster.holds_swaps = True
+    assert answers(cluster["a"].pass_time(REPLICA_SILENCE_MAX + 1_000), req) == []
+    ((name, swap),) = cluster.asked
+    assert swap.config.isr == ("a", "b")
+    cluster.answer(name, swap)
+    assert answers(cluster["a"].run(), req) == ["ok"]
+
+
+def test_a_member_that_was_slow_keeps_up_for_a_while_before_it_enters(cluster: ClusterRig) -> None:
+    """R9: readmission needs 10 s of keeping up."""
+    cluster.part("c", "a")
+    cluster.pass_time(REPLICA_SILENCE_MAX + 1_000)
+    assert cluster.owned().isr == ("a", "b")
+    cluster.cut.clear()
+    cluster.pass_time(READMISSION_STEADY - 1_000)
+    assert cluster.owned().isr == ("a", "b")
+    cluster.pass_time(3_000)
+    assert cluster.owned().isr == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("fate", list(Fate))
+def test_a_swap_of_unknown_outcome_is_asked_again_until_it_is_known(
+    cluster: ClusterRig, fate: Fate
+) -> None:
+    """R9: meanwhile the old set binds."""
+    cluster.fates.extend([fate, Fate.LOST])
+    cluster.kill("c")
+    req = put_later(cluster["a"])
+    assert answers(cluster["a"].pass_time(2_000), req) == ["ok"]
+    assert cluster.owned().isr == ("a", "b")
+    assert cluster["a"].put("q", b"on")["re"] == "ok"
+
+
+def test_another_swap_that_was_quicker_is_followed(cluster: ClusterRig) -> None:
+    """R9: conflict: reload."""
+    cluster.holds_swaps = True
+    cluster.kill("c")
+    cluster.run()
+    ((name, swap),) = cluster.asked
+    cluster.asked.clear()
+    cluster.holds_swaps = False
+    cluster.write(0, cluster.owned())
+    cluster.answer(name, swap)
+    cluster.pass_time(1_000)
+    assert cluster.owned().isr == ("a", "b")
+    assert cluster["a"].reigns("q")
+
+
+# R12
+
+
+def test_a_followers_clock_ends_no_message(cluster: ClusterRig) -> None:
+    """R12: expiry is an entry that the primary makes; replicas look at no clock."""
+    cluster["a"].put("q", b"short", ttl_ms=10_000)
+    cluster.pass_time(REPLICA_HEARTBEAT)
+    follower = cluster["b"]
+    follower.node.finish_turn(cluster.now + 3_600_000)
+    assert follower.queue("q").ledger.messages == 2
+    cluster.hold("a", "b")
+    cluster.pass_time(2_000)
+    assert follower.queue("q").ledger.messages == 2, "nobody told it"
+
+
+def test_what_the_primary_expired_is_expired_everywhere(cluster: ClusterRig) -> None:
+    """R12: by its entry."""
+    cluster["a"].put("q", b"short", ttl_ms=1_000)
+    cluster.pass_time(3_000)
+    assert cluster["a"].get("q").bodies() == [b"first"]
+    cluster.pass_time(1_000)
+    require_same_copies(cluster.living, "q")
+    assert cluster["c"].queue("q").ledger.messages == 1
+
+
+# R16
+
+
+def test_a_broker_with_an_empty_disk_is_a_learner(cluster: ClusterRig) -> None:
+    """R16: a new incarnation holds nothing and votes for nothing until it has all."""
+    former = cluster["c"].incarnation
+    cluster.kill("c")
+    cluster.run()
+    cluster.hold("a", "c")
+    cluster.start("c", empty=True)
+    assert cluster["c"].incarnation != former
+    cluster.pass_time(1_000)
+    assert cluster.owned().isr == ("a", "b")
+    assert cluster.owned().incarnation_of("c") == cluster["c"].incarnation
+    assert cluster["a"].put("q", b"on")["re"] == "ok", "nothing waits for it"
+    for frames in cluster.release("a", "c"):
+        cluster.carry(("a", "c"), frames)
+    cluster.pass_time(4_000)
+    assert cluster.owned().isr == ("a", "b", "c")
+    require_same_copies(cluster.living, "q")
+
+
+def test_a_broker_that_lost_its_disk_while_nobody_looked_is_out_at_once(
+    cluster: ClusterRig,
+) -> None:
+    """R16, R9: another incarnation of a member is as good as a dead member."""
+    cluster.kill("c")
+    cluster.start("c", empty=True)
+    cluster.run()
+    owned = cluster.owned()
+    assert ReplicaId("c", cluster["c"].incarnation) not in owned.replicas or "c" not in owned.isr
+    cluster.pass_time(4_000)
+    assert cluster.owned().isr == ("a", "b", "c")
+    require_same_copies(cluster.living, "q")
+
+
+def test_a_command_that_waits_for_nobody_is_refused_where_no_tenure_is(cluster: ClusterRig) -> None:
+    """R10: past its tenure a primary gives no local answers."""
+    cluster.away.add("a")
+    cluster.pass_time(10_500)
+    assert cluster["a"].get("q").code == NotPrimary.code

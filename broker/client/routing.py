@@ -90,8 +90,9 @@ class Routing:
             self._settle(now)
 
     def tick(self, now: int) -> None:
-        if len(self.lines) > 1:
-            self._tick_lines(now)
+        if not self._is_clustered:
+            return
+        self._tick_lines(now)
         if not self._pace.may_ask(now):
             return
         if self._is_waiting_for_map and self._asked_line is self.entry:
@@ -100,6 +101,8 @@ class Routing:
             self._ask_next(now)
 
     def next_at(self) -> int | None:
+        if not self._is_clustered:
+            return self.entry.connection.next_at()
         instants = [at for line in self.lines if (at := line.next_at()) is not None]
         if self._is_waiting_for_map or (self._wants_map and self._has_open_line):
             instants.append(self._pace.next_at())

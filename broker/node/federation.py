@@ -240,16 +240,16 @@ class Federation:
             else:
                 self._go_on(replica, owned, now)
                 return
-        mine = steering.is_mine(slot)
         promised = replica.store.promised_epoch if replica is not None else 0
-        if mine is not None and mine.config.epoch > promised:
+        mine = steering.may_reign(slot, promised)
+        if mine is not None:
             replica = replica or self._replicas.require(slot, now)
             replica.start_reign(self.ops, self.me.broker, mine, steering.min_isr, now)
             assert replica.primary is not None
             replica.primary.tenure_number = steering.tenure_number
             self.active[slot] = replica
         else:
-            steering.try_take(slot, promised, now)
+            steering.try_take(slot, now)
 
     def _go_on(self, replica: Replica, owned: Owned, now: int) -> None:
         primary = replica.primary

@@ -45,13 +45,24 @@ class _Pending(NamedTuple):
     slot: int
     #: (producer, queue, sequence) of a put that can be sent again
     put: tuple[bytes, str, int] | None
+    #: The consumer that a cancel ends.
+    cancels: int | None
 
 
 class Placed:
     """A consumer of a client here whose queue another broker serves: at ``broker``, or nowhere
     for now.  ``epoch`` is the highest that it had deliveries of."""
 
-    __slots__ = ("broker", "command", "credit", "credit_bytes", "epoch", "retry_at", "slot")
+    __slots__ = (
+        "broker",
+        "command",
+        "credit",
+        "credit_bytes",
+        "epoch",
+        "is_cancelled",
+        "retry_at",
+        "slot",
+    )
 
     def __init__(self, command: commands.Consume, slot: int, broker: str) -> None:
         self.command = command
@@ -61,6 +72,8 @@ class Placed:
         self.credit_bytes = command.credit_bytes
         self.epoch = 0
         self.retry_at = 0
+        #: True while deliveries may still come that left before the cancel was heard.
+        self.is_cancelled = False
 
     def add_credit(self, messages: int, size: int) -> None:
         self.credit = min(self.credit + messages, CREDIT_MAX)
@@ -115,7 +128,8 @@ class Forwarding:
     # From clients
 
     def placed(self, session: Session, number: int) -> Placed | None:
-        return self._placed.get(session.id, {}).get(number)
+        placed = self._placed.get(session.id, {}).get(number)
+        return None if placed is None or placed.is_cancelled else placed
 
     def forward(
         self, session: Session, command: commands.Command, frames: list[bytes], slot: int, now: int
@@ -168,11 +182,13 @@ class Forwarding:
         if isinstance(command, commands.Credit):
             placed.add_credit(command.messages, command.bytes)
         else:
-            del self._placed[session.id][command.consumer]
+            placed.is_cancelled = True
         if placed.broker:
             self._send(session, command, frames, slot, placed.broker)
         elif command.req is not None:
             self.replies.append(ok(session.peer, command.req))
+        if placed.is_cancelled and (not placed.broker or command.req is None):
+            del self._placed[session.id][command.consumer]
 
     def _note_credit(self, session: Session, command: commands.Settle) -> None:
         if command.consumer is not None:
@@ -193,8 +209,9 @@ class Forwarding:
             if isinstance(command, commands.Put) and command.producer is not None:
                 assert command.seq is not None
                 put = (command.producer, command.queue, command.seq)
+            cancels = command.consumer if isinstance(command, commands.Cancel) else None
             pending = self._pending.setdefault(broker, {})
-            pending[session.id, command.req] = _Pending(type(command), slot, put)
+            pending[session.id, command.req] = _Pending(type(command), slot, put, cancels)
         self._met.setdefault(broker, {})[session.id] = None
         self._peers.post(broker, Forward(session.id, session.resumes, frames))
 
@@ -236,7 +253,9 @@ class Forwarding:
             asked = self._pending.get(broker, {}).pop((session.id, req), None)
             if asked is None:
                 return
-            if asked.kind is commands.Consume and header["re"] == "failed":
+            if asked.cancels is not None:
+                self._placed.get(session.id, {}).pop(asked.cancels, None)
+            elif asked.kind is commands.Consume and header["re"] == "failed":
                 self._drop_refused(session, broker, req)
         elif "consumer" in header and not self._is_for_consumer(session, broker, header):
             return
@@ -295,6 +314,11 @@ class Forwarding:
             if asked.put is not None:
                 producer, queue, sequence = asked.put
                 self._order.note_refused(producer, queue, sequence, now)
+            if asked.cancels is not None:
+                # The consumer ended with the way to it.
+                self._placed.get(session_id, {}).pop(asked.cancels, None)
+                self.replies.append(ok(session.peer, req))
+                continue
             if asked.kind is commands.Consume:
                 self._drop_refused(session, broker, req)
             self.replies.append(failed(session.peer, req, error))
@@ -311,6 +335,8 @@ class Forwarding:
         for session_id, consumers in self._placed.items():
             for placed in consumers.values():
                 primary = self._steering.primary_of(placed.slot)
+                if placed.is_cancelled:
+                    continue
                 self._has_unplaced = self._has_unplaced or placed.broker != primary
                 if not primary or placed.broker == primary or now < placed.retry_at:
                     continue

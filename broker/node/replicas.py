@@ -87,7 +87,7 @@ class Replicas:
         ops.put(Family.STATE, keys.slot_key(replica.slot), msgpack.packb(instance))
         ops.put(Family.STATE, keys.promise_key(instance), msgpack.packb(promised))
         ops.delete(Family.STATE, keys.partial_key(instance))
-        _erase_instance(ops, former)
+        erase_instance(ops, former)
         self._store.write(ops)
         ops.clear()
         replica.replace_state(*self._open_machine(replica.slot, instance, now))
@@ -109,7 +109,7 @@ class Replicas:
         low, high = keys.kind_keys(keys.STORE_INSTANCE, keys.StateKind.PARTIAL)
         for key, _ in self._store.scan(Family.STATE, low, high, 1 << 20, 1 << 30):
             instance, _ = keys.decode_state_key(key)
-            _erase_instance(ops, instance)
+            erase_instance(ops, instance)
             ops.delete(Family.STATE, key)
         self._store.write(ops)
         # The reign is durable before anything of it is: an epoch never has two owners.
@@ -168,7 +168,7 @@ class Replicas:
         )
 
 
-def _erase_instance(ops: WriteOps, instance: int) -> None:
+def erase_instance(ops: WriteOps, instance: int) -> None:
     """For rows that are known to be replaced, or were never a whole copy."""
     for family in Family:
         ops.delete_range(family, *keys.instance_keys(instance))

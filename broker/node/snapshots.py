@@ -25,7 +25,7 @@ from broker.cluster.primary import Progress
 from broker.limits import REPLICA_RETRY, SNAPSHOT_PART_BYTES, SNAPSHOTS_AT_ONCE_MAX
 from broker.node.peers import Peers
 from broker.node.replica import Replica
-from broker.node.replicas import Replicas
+from broker.node.replicas import Replicas, erase_instance
 from broker.storage import keys
 from broker.storage.store import Family, Store, WriteOps
 
@@ -82,8 +82,8 @@ class Snapshots:
         self._replicas = replicas
         self._peers = peers
         self._me = me
-        #: (slot, broker, epoch) -> copy
-        self._sending: dict[tuple[int, str, int], _Sending] = {}
+        #: (slot, broker, its incarnation, epoch) -> copy
+        self._sending: dict[tuple[int, str, str, int], _Sending] = {}
         self._taking: dict[int, _Taking] = {}
 
     # Sending
@@ -93,7 +93,7 @@ class Snapshots:
         primary = replica.primary
         assert primary is not None
         for progress in primary.followers.values():
-            key = (replica.slot, progress.broker, primary.epoch)
+            key = (replica.slot, progress.broker, progress.incarnation, primary.epoch)
             sending = self._sending.get(key)
             if sending is not None and not replica.is_beyond_log(progress):
                 # The log has brought it up to date meanwhile.
@@ -113,20 +113,31 @@ class Snapshots:
     def _is_needed(self, replica: Replica, progress: Progress, now: int) -> bool:
         primary = replica.primary
         assert primary is not None
-        if not primary.is_serving or not replica.is_beyond_log(progress):
+        # As with entries, nothing of a reign leaves before its promise is durable.  Whether it
+        # serves is another matter: it may need this very replica to commit its first entry.
+        if replica.log.durable_lsn < primary.start_lsn or not replica.is_beyond_log(progress):
             return False
-        self._forget_ended()
+        self._forget_ended(now)
         return len(self._sending) < SNAPSHOTS_AT_ONCE_MAX and self._peers.is_up(
             progress.broker, now
         )
 
-    def _forget_ended(self) -> None:
-        """Copies of reigns that are over, and to brokers that hold no copy any more."""
-        for slot, broker, epoch in list(self._sending):
+    def _forget_ended(self, now: int) -> None:
+        """Copies of reigns that are over, to brokers that are gone, or that hold no copy or
+        another one."""
+        for key in list(self._sending):
+            slot, broker, incarnation, epoch = key
             replica = self._replicas.find(slot)
             primary = replica.primary if replica is not None else None
-            if primary is None or primary.epoch != epoch or broker not in primary.followers:
-                del self._sending[slot, broker, epoch]
+            progress = primary.followers.get(broker) if primary is not None else None
+            if (
+                primary is None
+                or primary.epoch != epoch
+                or progress is None
+                or progress.incarnation != incarnation
+                or not self._peers.is_up(broker, now)
+            ):
+                del self._sending[key]
 
     def _begin(self, replica: Replica) -> _Sending:
         ops = WriteOps()
@@ -203,7 +214,7 @@ class Snapshots:
         return rows, sum(len(key) + len(value) for key, value in found)
 
     def heard_taken(self, replica: Replica, broker: str, message: SnapshotTaken, now: int) -> None:
-        key = (message.slot, broker, message.epoch)
+        key = (message.slot, broker, message.incarnation, message.epoch)
         sending = self._sending.get(key)
         if sending is None or sending.lsn != message.lsn or sending.waiting is None:
             return
@@ -232,15 +243,22 @@ class Snapshots:
         if _has(replica, message):
             # It was sent while the log was on its way: erasing what was acknowledged since would
             # break the word that was given.
-            self._taking.pop(message.slot, None)
+            self._throw_away(ops, message.slot)
             self._answer(sender, message, message.part)
             return
-        taking = self._taking.get(message.slot)
-        if message.part == 0 and (taking is None or taking.lsn != message.lsn):
+        if message.part == 0:
+            # Two copies of one lsn may be cut into other parts: what is here of a former one is
+            # of no use.
+            self._throw_away(ops, message.slot)
             instance = self._replicas.new_instance(ops)
-            taking = self._taking[message.slot] = _Taking(instance, message.lsn, message.epoch)
+            self._taking[message.slot] = _Taking(instance, message.lsn, message.epoch)
             ops.put(Family.STATE, keys.partial_key(instance), b"")
-        if taking is None or (taking.lsn, taking.epoch) != (message.lsn, message.epoch):
+        taking = self._taking.get(message.slot)
+        if (
+            taking is None
+            or (taking.lsn, taking.epoch) != (message.lsn, message.epoch)
+            or message.part > taking.expected
+        ):
             self._answer(sender, message, _UNKNOWN_PART)
             return
         if message.part == taking.expected:
@@ -252,8 +270,14 @@ class Snapshots:
                 del self._taking[message.slot]
                 self._replicas.replace_instance(ops, replica, taking.instance, now)
                 replica.follow_copy(sender, message.epoch)
-        if message.part < taking.expected:
-            self._answer(sender, message, message.part)
+        self._answer(sender, message, message.part)
+
+    def _throw_away(self, ops: WriteOps, slot: int) -> None:
+        """What was taken of a copy that does not go on."""
+        taking = self._taking.pop(slot, None)
+        if taking is not None:
+            erase_instance(ops, taking.instance)
+            ops.delete(Family.STATE, keys.partial_key(taking.instance))
 
     def _answer(self, sender: str, message: SnapshotPart, part: int) -> None:
         taken = SnapshotTaken(message.slot, message.epoch, self._me.incarnation, message.lsn, part)

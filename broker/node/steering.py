@@ -48,6 +48,8 @@ class Steering:
         self._ring: Ring | None = None
         self._asked: dict[int, _Asked] = {}
         self._out: list[Swap] = []
+        #: Epochs in which a former life of this process may have reigned.
+        self._inherited: dict[int, int] = {}
         #: slot -> since when its primary is known to be gone
         self._gone_since: dict[int, int] = {}
         self._look_at = 0
@@ -62,13 +64,17 @@ class Steering:
                 f"this broker's data belongs to cluster {self.cluster_id}, not to {view.config.id}"
             )
         self.cluster_id = view.config.id
-        known = self.view.slots
+        known, is_first = self.view.slots, self.view.config is None
         self.view = view
         for slot, owned in known.items():
             view.learn(slot, owned)
         self._follow_brokers()
         self._ring = None
         self.touched = dict.fromkeys(sorted(view.slots))
+        if is_first:
+            for slot in view.slots:
+                if (mine := self.is_mine(slot)) is not None:
+                    self._inherited[slot] = mine.config.epoch
 
     def change(self, change: Change) -> None:
         view = self.view
@@ -149,6 +155,13 @@ class Steering:
             return None
         return owned
 
+    def may_reign(self, slot: int, promised_epoch: int) -> Owned | None:
+        """The config that begins a reign of this broker: no reign goes on in another life of the
+        process, whatever it had sent and not yet on its disk."""
+        mine = self.is_mine(slot)
+        spent = max(promised_epoch, self._inherited.get(slot, 0))
+        return mine if mine is not None and mine.config.epoch > spent else None
+
     def _is_primary_gone(self, config: SlotConfig) -> bool:
         primary = config.primary
         return not primary or self._alive.get(primary) != config.incarnation_of(primary)
@@ -201,14 +214,14 @@ class Steering:
         again = [asked.again_at for asked in self._asked.values() if asked.again_at is not None]
         return min([self._look_at, *again])
 
-    def try_take(self, slot: int, promised_epoch: int, now: int) -> None:
+    def try_take(self, slot: int, now: int) -> None:
         """For a slot in which this broker does not reign: claims it, or takes it over (R5)."""
         owned = self.view.slots[slot]
         config = owned.config
         if slot in self._asked or self.is_leaving or not self.has_tenure(now):
             return
         me = self.me
-        if self.is_mine(slot) and config.epoch <= promised_epoch:
+        if self.is_mine(slot) is not None:
             # A former life of this process reigned: what it sent in that epoch is unknown.
             taken = take_over(config, me.broker, me.broker, self.min_isr)
             self._ask(slot, owned.revision, taken)

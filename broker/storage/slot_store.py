@@ -243,9 +243,11 @@ class SlotStore:
         machine.log.epochs.forget_below(self.trim_lsn)
 
     def _trim(self, ops: WriteOps, effect: Trimmed) -> None:
-        low = keys.log_key(self.instance, self.trim_lsn)
-        ops.delete_range(Family.LOG, low, keys.log_key(self.instance, effect.to_lsn + 1))
-        self.trim_lsn = effect.to_lsn
+        # A copy begins above what the log of its original may yet be trimmed to.
+        if effect.to_lsn > self.trim_lsn:
+            low = keys.log_key(self.instance, self.trim_lsn)
+            ops.delete_range(Family.LOG, low, keys.log_key(self.instance, effect.to_lsn + 1))
+            self.trim_lsn = effect.to_lsn
         for sweep in effect.sweeps:
             for first, end in sweep.runs:
                 ops.delete_range(

@@ -152,12 +152,14 @@ class CoordinatorClient:
     def _tenure_request(self) -> int:
         """Lengthens the lease, or takes a new one with this broker's record under it."""
         etcd, host = self._etcd, self._host
-        if self._lease and etcd.keep_alive(self._lease):
+        key = f"{PREFIX}/brokers/{host.name}"
+        # A request of a former life may have put the key under a lease that nobody renews.
+        if self._lease and etcd.keep_alive(self._lease) and etcd.lease_of(key) == self._lease:
             return self._lease
         lease = etcd.grant(self._tenure.ttl_ms * MS)
         record = BrokerRecord(host.incarnation, (f"sim://{host.name}",), f"sim://{host.name}", "1")
         etcd.put_if_absent(f"{PREFIX}/members/{host.name}", Member())
-        etcd.put(f"{PREFIX}/brokers/{host.name}", record, lease)
+        etcd.put(key, record, lease)
         return lease
 
     def _kept(self, lease: int | None, sent_ms: int) -> None:

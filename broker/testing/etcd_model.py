@@ -61,6 +61,11 @@ class EtcdModel:
     def listed(self) -> tuple[int, dict[str, Row]]:
         return self.revision, dict(self._rows)
 
+    def lease_of(self, key: str) -> int:
+        """The lease that a key lives under; 0 for none, or where there is no such key."""
+        row = self._rows.get(key)
+        return row.lease if row is not None else 0
+
     def put(self, key: str, value: Any, lease: int = 0) -> Row:
         self.revision += 1
         row = self._rows[key] = Row(value, self.revision, lease)

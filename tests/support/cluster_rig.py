@@ -115,7 +115,8 @@ class ClusterRig:
         for slot in range(slots):
             order = ring.targets(slot)
             copies = tuple(ReplicaId(name, self.brokers[name].incarnation) for name in order)
-            self.slots[slot] = Owned(SlotConfig(copies, order, (), order[0], 1), 1)
+            # Nobody remembers to have asked for this reign: its primary begins epoch 1.
+            self.slots[slot] = Owned(SlotConfig(copies, order, (), order[0], 0), 1)
         for name in brokers:
             self._record(name)
         for broker in self.living:

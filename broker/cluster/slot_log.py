@@ -61,6 +61,12 @@ class SlotLog:
         """The chain at ``last_lsn``; all that was proposed must have been written."""
         return self._uncommitted[-1].chain if self._uncommitted else self.applied_chain
 
+    def chain_at(self, lsn: int) -> int:
+        """The chain at an entry that is not applied, or at the last that is."""
+        if lsn == self.applied_lsn:
+            return self.applied_chain
+        return self._uncommitted[lsn - self.applied_lsn - 1].chain
+
     @property
     def is_quiet(self) -> bool:
         """True when all that was proposed is applied."""

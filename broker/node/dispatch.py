@@ -96,7 +96,7 @@ class Dispatch:
             return
         reception.require_open(kind)
         if self._order and isinstance(command, commands.Put):
-            self._order.require_turn(command, reception.now)
+            self._order.require_turn(command, reception.now, self._is_taken)
         slot = self._slot_of(session, command)
         if self._federation is None:
             replica = self._replicas.find(slot)
@@ -125,7 +125,7 @@ class Dispatch:
             if self._census.handle_guest(guest, command):
                 return
             if self._order and isinstance(command, commands.Put):
-                self._order.require_turn(command, self._reception.now)
+                self._order.require_turn(command, self._reception.now, self._is_taken)
             replica = self._replicas.find(self._slot_of(guest, command))
             if replica is None or not replica.machine.is_serving:
                 raise NotPrimary("this broker does not serve the slot")
@@ -136,6 +136,17 @@ class Dispatch:
             raise
         except MsgQueueError as error:
             self._refuse(guest.peer, command, error)
+
+    def _is_taken(self, producer: bytes, queue: str, sequence: int) -> bool:
+        """True for a put that is known to the slot where it is served here."""
+        slots = self._replicas.slots
+        replica = self._replicas.find(slot_of(queue, slots)) if slots else None
+        if replica is None or not replica.machine.is_serving:
+            return False
+        found = replica.machine.names.get(queue)
+        return found is not None and replica.machine.producers.has_taken(
+            (producer, found.ledger.number), sequence
+        )
 
     def _carry_out(self, replica: Replica, session: Session, command: commands.Command) -> None:
         if self._federation is not None:

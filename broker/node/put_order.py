@@ -2,10 +2,12 @@
 
 A producer sends on while answers are on their way.  When a batch is refused with an error that
 passes, those behind it must not be taken before it comes again; so they are refused as well, until
-it came or its producer has had the time to give it up.
+it came, here or to another owner of the slot, or its producer has had the time to give it up.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from broker.errors import NotEnoughReplicas, NotPrimary, ResourceAlarm, ShuttingDown
 from broker.limits import PUT_HELD_BACK
@@ -13,6 +15,8 @@ from broker.model.commands import Put
 
 PASSING = (NotPrimary, NotEnoughReplicas, ResourceAlarm, ShuttingDown)
 
+#: (producer, queue, sequence) -> whether it was taken, as far as is known here
+IsTaken = Callable[[bytes, str, int], bool]
 #: (producer, queue)
 _Key = tuple[bytes, str]
 
@@ -30,7 +34,7 @@ class PutOrder:
         if known is None or sequence < known[0]:
             self._refused[producer, queue] = (sequence, now + PUT_HELD_BACK)
 
-    def require_turn(self, command: Put, now: int) -> None:
+    def require_turn(self, command: Put, now: int, is_taken: IsTaken) -> None:
         """Raises NotPrimary, which every client sits out, for a batch that would overtake."""
         if command.producer is None or command.seq is None:
             return
@@ -39,7 +43,7 @@ class PutOrder:
         if refused is None:
             return
         sequence, until = refused
-        if command.seq > sequence and now < until:
+        if command.seq > sequence and now < until and not is_taken(*key, sequence):
             raise NotPrimary(f"batch {sequence} was refused and comes first")
         del self._refused[key]
 

@@ -193,12 +193,15 @@ class Replica:
         verdict = judge_prepare(log, message.prev_lsn, message.prev_epoch, epochs)
         if isinstance(verdict, Refuse):
             return self._refused(message, incarnation, verdict.reason, verdict.known)
-        if verdict.cut_to is not None:
-            store.cut(ops, self.machine, verdict.cut_to)
-            self.cuts += 1
         log.advance_time(now)
         skipped = sum(is_put_row(row) for row in message.rows[: verdict.skip])
         try:
+            if verdict.cut_to is not None:
+                # Nothing is taken out of the log before it is sure that something follows.
+                first = message.rows[verdict.skip]
+                store.require_continuation(self.machine, verdict.cut_to, first)
+                store.cut(ops, self.machine, verdict.cut_to)
+                self.cuts += 1
             store.write_received(
                 ops, self.machine, message.rows[verdict.skip :], message.raw[skipped:]
             )
@@ -368,7 +371,9 @@ class Replica:
             return []
         if not self.tail or self.tail[0].lsn > lsn:
             end = self.tail[0].lsn - 1 if self.tail else last_lsn
-            return self.store.read_entries(lsn, end, PREPARE_BYTES_MAX)
+            found = self.store.read_entries(lsn, end, PREPARE_BYTES_MAX)
+            assert found[0].lsn == lsn, "what is not trimmed is there"
+            return found
         rows: list[WrittenRow] = []
         size = 0
         for row in islice(self.tail, lsn - self.tail[0].lsn, None):

@@ -61,6 +61,9 @@ def open_machine(
         machine.next_queue_number = meta["next_queue_number"]
         _read_rows(store, instance, machine)
     _read_log(store, instance, slot_store, machine)
+    # A trim may have been carried out after the checkpoint, and its entry be not applied here.
+    first_lsn = _first_lsn(store, instance, slot_store.trim_lsn, log)
+    slot_store.trim_lsn = max(slot_store.trim_lsn, first_lsn - 1)
     commit_lsn = meta["commit_lsn"] if meta else 0
     if log.last_lsn < commit_lsn:
         raise DataDamaged(
@@ -130,6 +133,13 @@ def _read_log(store: Store, instance: int, slot_store: SlotStore, machine: SlotM
         row = decode_log_row(lsn, value, slot_store.chain)
         slot_store.chain = row.chain
         log.receive(Proposed(lsn, row.now, row.entry, row.chain), row.epoch)
+
+
+def _first_lsn(store: Store, instance: int, trim_lsn: int, log: SlotLog) -> int:
+    """The first entry that is on the disk, or the one that will be."""
+    low, high = keys.log_key(instance, trim_lsn), keys.instance_keys(instance)[1]
+    rows = store.scan(Family.LOG, low, high, 1, 1)
+    return keys.lsn_of(rows[0][0]) if rows else log.last_lsn + 1
 
 
 def _unpacked(row: bytes, what: str) -> Any:

@@ -180,6 +180,10 @@ class SlotStore:
             self.entries_since_checkpoint += 1
         self._note_written(machine, ops.bytes - before, log.last_lsn if rows else None)
 
+    def require_continuation(self, machine: SlotMachine, lsn: int, row: bytes) -> None:
+        """Raises DataDamaged when ``row`` does not follow the entry at ``lsn``."""
+        decode_log_row(lsn + 1, row, machine.log.chain_at(lsn))
+
     def cut(self, ops: WriteOps, machine: SlotMachine, lsn: int) -> None:
         """Takes the entries above ``lsn`` out of the log, and their bodies with them."""
         for proposed in machine.log.cut(lsn):

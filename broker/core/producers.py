@@ -73,6 +73,10 @@ class Producers:
             return Verdict.TOO_OLD
         return Verdict.APPLIED if window.applied >> behind & 1 else Verdict.NEW
 
+    def has_taken(self, key: Key, sequence: int) -> bool:
+        """True for a put that is applied, proposed, or too old to tell."""
+        return self.judge(key, sequence) not in (Verdict.NEW, Verdict.UNKNOWN_PRODUCER)
+
     def propose(self, key: Key, sequence: int) -> None:
         self._proposed.setdefault(key, {})[sequence] = []
 

@@ -22,9 +22,17 @@ from broker.testing.truth import TrueSlot
 class _Seen:
     """What was last seen of one copy of a slot, in one life of its process."""
 
-    __slots__ = ("applied_lsn", "commit_lsn", "promised_epoch", "scanned_chain", "scanned_lsn")
+    __slots__ = (
+        "applied_lsn",
+        "commit_lsn",
+        "last_lsn",
+        "promised_epoch",
+        "scanned_chain",
+        "scanned_lsn",
+    )
 
     def __init__(self) -> None:
+        self.last_lsn = 0
         self.commit_lsn = 0
         self.applied_lsn = 0
         self.promised_epoch = 0
@@ -73,6 +81,10 @@ class Invariants:
             setattr(seen, what, now)
         if copy.applied_lsn > copy.commit_lsn:
             self._breach(f"I7: {where}: applied {copy.applied_lsn} above {copy.commit_lsn}")
+        is_cut = copy.last_lsn < min(seen.last_lsn, self.slots[copy.slot].commit_lsn)
+        if is_cut and self._is_counted_on(name, copy.slot):
+            self._breach(f"I3: {where}: committed entries were cut down to {copy.last_lsn}")
+        seen.last_lsn = copy.last_lsn
         self._scan(where, store, copy, seen)
         self._learn_commits(where, store, copy)
 
@@ -159,9 +171,13 @@ class Invariants:
     def crashed(self, process: BrokerProcess) -> None:
         """I3 of what is left on the disk, if its broker is counted on."""
         for slot, instance in insides.instances(process.disk.store).items():
-            config = self._configs.get(f"{PREFIX}/slots/{slot}")
-            if config is None or process.name in (*config.isr, *config.elr):
+            if self._is_counted_on(process.name, slot):
                 self._require_committed(process, slot, instance)
+
+    def _is_counted_on(self, name: str, slot: int) -> bool:
+        """True for a broker that must hold every committed entry of the slot."""
+        config = self._configs.get(f"{PREFIX}/slots/{slot}")
+        return config is None or name in (*config.isr, *config.elr)
 
     def _require_committed(self, process: BrokerProcess, number: int, instance: int) -> None:
         slot, store = self.slots[number], process.disk.store

@@ -292,6 +292,12 @@ class ClusterRig:
                 answer = SwapAnswer(outcome, stands)
         self.brokers[name].node.swap_answered(self.now, swap, answer)
 
+    def leave(self, name: str) -> None:
+        """It ends by plan, and its record says so."""
+        self.brokers[name].node.begin_leave(self.now)
+        self.alive[name] = replace(self.alive[name], leaving=True)
+        self.tell("brokers", name, self.alive[name])
+
     # Deaths
 
     def kill(self, name: str, kept: int = 0) -> None:

@@ -23,16 +23,14 @@ _Key = tuple[bytes, str]
 
 class PutOrder:
     def __init__(self) -> None:
-        #: The lowest refused sequence, and until when what is behind it waits.
-        self._refused: dict[_Key, tuple[int, int]] = {}
+        #: Refused sequences, and until when what is behind each of them waits.
+        self._refused: dict[_Key, dict[int, int]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._refused)
 
     def note_refused(self, producer: bytes, queue: str, sequence: int, now: int) -> None:
-        known = self._refused.get((producer, queue))
-        if known is None or sequence < known[0]:
-            self._refused[producer, queue] = (sequence, now + PUT_HELD_BACK)
+        self._refused.setdefault((producer, queue), {})[sequence] = now + PUT_HELD_BACK
 
     def require_turn(self, command: Put, now: int, is_taken: IsTaken) -> None:
         """Raises NotPrimary, which every client sits out, for a batch that would overtake."""
@@ -42,11 +40,17 @@ class PutOrder:
         refused = self._refused.get(key)
         if refused is None:
             return
-        sequence, until = refused
-        if command.seq > sequence and now < until and not is_taken(*key, sequence):
-            raise NotPrimary(f"batch {sequence} was refused and comes first")
-        del self._refused[key]
+        for sequence, until in sorted(refused.items()):
+            if sequence >= command.seq:
+                break
+            if now < until and not is_taken(*key, sequence):
+                raise NotPrimary(f"batch {sequence} was refused and comes first")
+            del refused[sequence]
+        refused.pop(command.seq, None)
+        if not refused:
+            del self._refused[key]
 
     def forget_old(self, now: int) -> None:
-        for key in [key for key, (_, until) in self._refused.items() if until <= now]:
-            del self._refused[key]
+        for key, refused in list(self._refused.items()):
+            if all(until <= now for until in refused.values()):
+                del self._refused[key]

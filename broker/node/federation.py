@@ -113,8 +113,13 @@ class Federation:
             self._break_stream(header.broker, now)
         takes_forwards = arrival in (Arrival.IN_ORDER, Arrival.RENEWED)
         for message in messages:
-            if takes_forwards or not isinstance(message, Forward | Answer | SessionEnded):
+            if isinstance(message, Forward | Answer | SessionEnded):
+                if takes_forwards:
+                    self._handlers[type(message)](header, message, now)
+            elif 0 <= message.slot < self._replicas.slots:
                 self._handlers[type(message)](header, message, now)
+            else:
+                self._reception.count("link_of_another_slot")
 
     def _take_prepare(self, header: LinkHeader, message: Prepare, now: int) -> None:
         if message.incarnation != self.me.incarnation:

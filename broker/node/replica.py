@@ -189,7 +189,10 @@ class Replica:
             self.following = (sender, message.epoch)
             self.verified_lsn = 0
             self.told = (-1, -1)
-        epochs = [epoch_of_row(row) for row in message.rows]
+        try:
+            epochs = [epoch_of_row(row) for row in message.rows]
+        except DataDamaged:
+            return self._refused(message, incarnation, Refusal.SUSPECT, log.last_lsn)
         verdict = judge_prepare(log, message.prev_lsn, message.prev_epoch, epochs)
         if isinstance(verdict, Refuse):
             return self._refused(message, incarnation, verdict.reason, verdict.known)

@@ -5,6 +5,8 @@ The rules R1 to R4, R8, R9, R12 and R16, each by the nodes of a whole cluster.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from broker.cluster.messages import Prepare, Prepared, Refusal, Refused, decode_link, encode_link
@@ -114,6 +116,41 @@ def test_a_follower_adopts_a_commit_only_of_what_it_verified(cluster: ClusterRig
     cluster.carry(("a", "b"), frames)
     cluster.pass_time(REPLICA_RETRY + REPLICA_HEARTBEAT)
     assert log.commit_lsn == prepare.prev_lsn + 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"slot": 70_000},
+        {"slot": -1},
+        {"rows": [b""]},
+        {"rows": [b"\1\4" + bytes(40)]},
+        {"prev_lsn": -1},
+        {"prev_lsn": 2**63},
+        {"commit_lsn": 2**63},
+        {"raw": []},
+    ],
+    ids=str,
+)
+def test_a_prepare_that_no_primary_sends_ends_no_process(
+    cluster: ClusterRig, changes: dict[str, Any]
+) -> None:
+    """R1: it is refused or passed over, and what follows is taken as before."""
+    cluster.hold("a", "b")
+    put_later(cluster["a"])
+    cluster.run()
+    frames = cluster.release("a", "b")
+    header, messages = decode_link(frames[0])
+    (prepare,) = [m for m in messages if isinstance(m, Prepare)]
+    # ``changes`` name fields of a prepare.
+    cluster.carry(("a", "b"), encode_link(header, [prepare._replace(**changes)]))
+    cluster.run()
+    assert cluster["b"].served("q").log.commit_lsn <= prepare.prev_lsn + 1
+    for each in frames:
+        cluster.carry(("a", "b"), each)
+    cluster.pass_time(3_000)
+    assert cluster.owned().isr == ("a", "b", "c")
+    require_same_copies(cluster.living, "q")
 
 
 # R2

@@ -40,7 +40,11 @@ def apply_committed(machine: SlotMachine) -> None:
             step(machine, proposed.entry, proposed)
         answers = machine.answers.pop(proposed.lsn, None)
         if answers:
-            machine.replies += answers
+            waiting = answers + waiting
+        for reply in waiting:
+            # As many as hold it now that it is committed, not when it was proposed.
+            if "copies" in reply.header:
+                reply.header["copies"] = machine.copies
         machine.replies += waiting
 
 

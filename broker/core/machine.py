@@ -49,6 +49,8 @@ class SlotMachine:
         self.unborn: set[int] = set()
         #: True while this broker reigns and has built the volatile side.
         self.is_serving = False
+        #: How many brokers hold what is committed.
+        self.copies = 1
         self.producers = Producers()
         self.marks = LogMarks(log_kept_bytes)
         #: Why puts are refused for now; None when they are not.

@@ -173,7 +173,7 @@ def _confirm(machine: SlotMachine, session: Session, command: Put, fields: dict[
         "req": command.req,
         "slot": machine.slot,
         "epoch": machine.log.epoch,
-        "copies": 1,
+        "copies": machine.copies,
         **fields,
     }
     return Reply(session.peer, header)

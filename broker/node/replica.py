@@ -163,6 +163,7 @@ class Replica:
             lsn = primary.commit_lsn(log.durable_lsn)
             if lsn > log.commit_lsn:
                 log.commit(lsn)
+                self.machine.copies = len(primary.config.isr)
         if log.applied_lsn < log.commit_lsn:
             apply_committed(self.machine)
             self.changed = True

@@ -114,6 +114,10 @@ PLACE_EVERY = 50
 GATHER_MAX = 2 * SECOND
 #: Batches behind a refused one wait for it so long.
 PUT_HELD_BACK = 5 * SECOND
+#: A broker whose clock differs more from the others' takes no slot: times to live would end early.
+CLOCK_OFFSET_MAX = 10 * SECOND
+#: A broker that starts beside others waits so long to hear one of them.
+CLOCK_COMPARED_WITHIN = 3 * SECOND
 #: An unanswered or undecided swap is asked again after so long.
 SWAP_RETRY = 200
 #: A primary looks at its slot's way to the ring's target so often.

@@ -2,7 +2,8 @@
 
 All that goes to one broker in one turn is one multipart:
 
-    header   msgpack [version, cluster id, from broker, its incarnation, boot, stream, sequence]
+    header   msgpack [version, cluster id, from broker, its incarnation, boot, stream, sequence,
+                      the sender's time]
     body     msgpack [[kind, field ...], ...], one array a message
     raw ...  the frames of the messages that have some, in their order
 
@@ -32,6 +33,7 @@ class LinkHeader(NamedTuple):
     boot: int
     stream: int
     sequence: int
+    now: int
 
 
 class Prepare(NamedTuple):
@@ -176,7 +178,7 @@ def _decode_header(frames: list[bytes]) -> LinkHeader:
         raise NotAnEnvelope(f"the header is broken: {type(error).__name__}") from None
     if version != LINK_VERSION:
         raise UnknownVersion(f"brokers here speak link version {LINK_VERSION}, not {version!r}")
-    kinds = (str, str, str, int, int, int)
+    kinds = (str, str, str, int, int, int, int)
     if not all(value.__class__ is kind for value, kind in zip(header, kinds, strict=True)):
         raise NotAnEnvelope("a field of the header is of another type")
     return header

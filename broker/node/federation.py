@@ -229,10 +229,17 @@ class Federation:
         steering.look_round(now)
         if steering.view.config is None:
             return
+        self._compare_clocks(now)
         steering.repeat_unknown(now)
         touched, steering.touched = steering.touched, {}
         for slot in touched:
             self._steer(slot, now)
+
+    def _compare_clocks(self, now: int) -> None:
+        was_off = self.steering.is_clock_off
+        self.steering.note_clock(self.peers.clock_offset(now), now)
+        if self.steering.is_clock_off and not was_off:
+            self._reception.count("clock_off")
 
     def _steer(self, slot: int, now: int) -> None:
         steering = self.steering

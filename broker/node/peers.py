@@ -8,10 +8,13 @@ hears: a session's commands and answers are never taken with a hole.
 
 from __future__ import annotations
 
+from collections import deque
 from enum import Enum
 
 from broker.cluster.messages import LinkHeader, Message, encode_link
 from broker.limits import LINK_HEARTBEAT, LINK_SILENCE_MAX
+
+OFFSETS_KEPT = 5
 
 
 class Arrival(Enum):
@@ -26,7 +29,7 @@ class Arrival(Enum):
 
 
 class _Peer:
-    __slots__ = ("boot", "expected", "heard_at", "out", "sent_at", "sequence", "stream")
+    __slots__ = ("boot", "expected", "heard_at", "offsets", "out", "sent_at", "sequence", "stream")
 
     def __init__(self) -> None:
         #: What is to be sent in this turn.
@@ -39,6 +42,8 @@ class _Peer:
         #: The other's life; 0 before its first word.
         self.boot = 0
         self.heard_at: int | None = None
+        #: Its clock less ours, as the newest multiparts tell it; their way makes it seem behind.
+        self.offsets: deque[int] = deque(maxlen=OFFSETS_KEPT)
 
     def begin(self, stream: int) -> None:
         self.stream = stream
@@ -74,6 +79,7 @@ class Peers:
     def arrive(self, header: LinkHeader, now: int) -> Arrival:
         """Takes note of a multipart."""
         peer = self._peer(header.broker)
+        peer.offsets.append(header.now - now)
         if header.boot != peer.boot:
             is_first = peer.boot == 0 and header.sequence == 0 and header.stream >= peer.stream
             peer.boot = header.boot
@@ -97,6 +103,19 @@ class Peers:
     def begin_stream(self, broker: str) -> None:
         peer = self._peer(broker)
         peer.begin(peer.stream + 1)
+
+    def clock_offset(self, now: int) -> int | None:
+        """How far the middle one of the brokers' clocks is ahead of ours; None while no other was
+        heard.  Of two clocks nobody can say which is wrong."""
+        heard = [
+            max(peer.offsets)
+            for broker, peer in self._peers.items()
+            if peer.offsets and self.is_up(broker, now)
+        ]
+        if not heard:
+            return None
+        clocks = sorted([0, *heard])
+        return clocks[len(clocks) // 2] if len(clocks) > 2 else 0
 
     def take_silent(self, now: int) -> list[str]:
         """Brokers that fell silent; each is told once."""
@@ -128,6 +147,7 @@ class Peers:
                 self._boot,
                 peer.stream,
                 peer.sequence,
+                now,
             )
             sends.append((broker, encode_link(header, peer.out)))
             peer.out = []

@@ -17,7 +17,13 @@ from broker.cluster.ring import Ring
 from broker.cluster.transitions import claim, shrink, take_over
 from broker.cluster.view import Change, ClusterView, Owned, Swap, SwapAnswer, SwapOutcome
 from broker.errors import OtherCluster
-from broker.limits import RECONFIGURE_EVERY, SWAP_RETRY, TAKEOVER_STEP
+from broker.limits import (
+    CLOCK_COMPARED_WITHIN,
+    CLOCK_OFFSET_MAX,
+    RECONFIGURE_EVERY,
+    SWAP_RETRY,
+    TAKEOVER_STEP,
+)
 from broker.node.replica import Replica
 
 
@@ -42,6 +48,11 @@ class Steering:
         #: Rises when a tenure lapsed: reigns that began before are to be confirmed.
         self.tenure_number = 0
         self.is_leaving = False
+        #: True while this broker's clock is far from the others': what it would write into a log
+        #: of time would be wrong for good, so it follows and does not reign.
+        self.is_clock_off = False
+        #: Before it no slot is taken, so that the clock can be compared.
+        self._takes_from: int | None = None
         #: Slots whose config or whose primary's life may have changed.
         self.touched: dict[int, None] = {}
         self._alive: dict[str, str] = {}
@@ -210,6 +221,20 @@ class Steering:
             self._look_at = now + RECONFIGURE_EVERY
             self.touched.update(dict.fromkeys(sorted(self.view.slots)))
 
+    def note_clock(self, offset: int | None, now: int) -> None:
+        """``offset`` is that of the others' clocks, None while nobody was heard."""
+        if self._takes_from is None:
+            self._takes_from = now + CLOCK_COMPARED_WITHIN
+        if offset is not None:
+            self._takes_from = min(self._takes_from, now)
+            self.is_clock_off = abs(offset) > CLOCK_OFFSET_MAX
+
+    def _may_take(self, now: int) -> bool:
+        is_alone = self._alive.keys() <= {self.me.broker}
+        is_compared = self._takes_from is not None and now >= self._takes_from
+        is_kept_out = self.is_leaving or self.is_clock_off
+        return (is_alone or is_compared) and not is_kept_out and self.has_tenure(now)
+
     def next_look_at(self) -> int:
         again = [asked.again_at for asked in self._asked.values() if asked.again_at is not None]
         return min([self._look_at, *again])
@@ -218,7 +243,7 @@ class Steering:
         """For a slot in which this broker does not reign: claims it, or takes it over (R5)."""
         owned = self.view.slots[slot]
         config = owned.config
-        if slot in self._asked or self.is_leaving or not self.has_tenure(now):
+        if slot in self._asked or not self._may_take(now):
             return
         me = self.me
         if self.is_mine(slot) is not None:
@@ -281,7 +306,7 @@ class Steering:
     def _next_config(self, replica: Replica, primary: Primary, now: int) -> SlotConfig | None:
         assert self.view.config is not None
         leaving = {name for name, record in self.view.brokers.items() if record.leaving}
-        if self.is_leaving:
+        if self.is_leaving or self.is_clock_off:
             leaving.add(self.me.broker)
         log = replica.log
         if not primary.is_serving and log.durable_lsn < primary.start_lsn:

@@ -25,7 +25,7 @@ from broker.cluster.messages import (
 )
 from broker.errors import NotAnEnvelope, UnknownVersion
 
-HEADER = LinkHeader("c1", "b1", "disk", 7, 0, 3)
+HEADER = LinkHeader("c1", "b1", "disk", 7, 0, 3, 1_700)
 
 counts = st.integers(0, 2**64 - 1)
 names = st.text(max_size=12)

@@ -16,7 +16,7 @@ NAMES = ("a", "b")
 
 
 def header(boot: int = 5, stream: int = 0, sequence: int = 0) -> LinkHeader:
-    return LinkHeader("c", "b", "disk", boot, stream, sequence)
+    return LinkHeader("c", "b", "disk", boot, stream, sequence, 0)
 
 
 def arrivals(peers: Peers, *headers: LinkHeader) -> list[Arrival]:

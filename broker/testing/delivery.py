@@ -21,11 +21,17 @@ class Moment(NamedTuple):
     which it was made comes first: a broker takes no settle of an older reign once it has
     delivered the message to somebody else in its own.  So a delivery of a later reign than the
     settled one was made after the settle, and so was one of the same reign that is noted
-    after it.
+    after it.  A settle that was sent again may have been taken in any reign up to ``until``:
+    nothing is said of deliveries of the reigns before that one.
     """
 
     epoch: int
     at_ns: int
+    until: int = 0
+
+    def is_before(self, event: Event) -> bool:
+        """True when the delivery that is noted was surely made later."""
+        return event.epoch >= self.until and (event.epoch, event.at_ns) > (self.epoch, self.at_ns)
 
 
 def check_total_queue(events: Sequence[Event]) -> Verdict:
@@ -81,7 +87,7 @@ def check_acked_stays_gone(events: Sequence[Event]) -> Verdict:
         for event in events
         if event.kind is Kind.DELIVERED
         for message in event.ids
-        if message in acked and Moment(event.epoch, event.at_ns) > acked[message]
+        if message in acked and acked[message].is_before(event)
     ]
     return Verdict("acked stays gone", tuple(breaches), {"acked": len(acked)})
 
@@ -100,7 +106,7 @@ def check_attempts(events: Sequence[Event], attempts_max: int | None = None) -> 
         for message, attempts in zip(event.ids, event.attempts, strict=True):
             highest = max(highest, attempts)
             told, moment = failed.get(message, (0, Moment(0, 0)))
-            if attempts < told and Moment(event.epoch, event.at_ns) > moment:
+            if attempts < told and moment.is_before(event):
                 breaches.append(f"{message} tells {attempts} attempts, {told} were confirmed")
             if attempts_max is not None and attempts >= attempts_max:
                 breaches.append(f"{message} delivered after {attempts} of {attempts_max} attempts")
@@ -148,7 +154,7 @@ def _settles(events: Sequence[Event], kind: Kind) -> Iterator[tuple[str, int, Mo
         elif event.kind is kind:
             for message, attempts in zip(event.ids, event.attempts, strict=True):
                 epoch = max(event.epoch, reign.get((event.actor, message), 0))
-                yield message, attempts, Moment(epoch, event.at_ns)
+                yield message, attempts, Moment(epoch, event.at_ns, event.until)
 
 
 def _ids(events: Iterable[Event], kind: Kind) -> Iterator[str]:

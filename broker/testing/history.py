@@ -40,7 +40,8 @@ class Event:
     """``positions`` and ``attempts`` stand beside ``ids`` in deliveries and settles, or are empty.
 
     ``epoch`` is the reign of the broker that made the delivery, or the one that was
-    acknowledged; every start of the broker is a new reign.
+    acknowledged; every start of the broker is a new reign.  ``until`` is the last
+    reign in which a settle may have been taken, if it was sent again, or 0 where that is no other.
     """
 
     at_ns: int
@@ -50,9 +51,10 @@ class Event:
     positions: tuple[int, ...] = ()
     attempts: tuple[int, ...] = ()
     epoch: int = 0
+    until: int = 0
 
     def to_line(self) -> str:
-        fields = {name: value for name, value in asdict(self).items() if value != ()}
+        fields = {name: value for name, value in asdict(self).items() if value not in ((), 0)}
         return json.dumps(fields, separators=(",", ":"))
 
     @classmethod

@@ -2,6 +2,7 @@
 
     python -m examples.word_count FILE...            with the broker of `make run`
     python -m examples.word_count --chaos FILE...    with a broker of its own, under SIGKILL
+    python -m examples.word_count --chaos --brokers 3 FILE...    with a cluster of its own
 
 A producer puts each line as a message.  Consumer processes count the words, commit and
 acknowledge.  The sum is compared with a direct count.
@@ -19,6 +20,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from examples.word_count.cluster import Cluster
 from examples.word_count.processes import Broker, Chaos, Consumers
 from examples.word_count.tally import Progress, Tally
 from examples.word_count.text import Piece, count_words, read_pieces
@@ -56,13 +58,17 @@ def watch(tally: Tally, total: int, consumers: Consumers, chaos: Chaos | None) -
     show(progress, total, f", {kills} kills\n" if chaos else "\n")
 
 
+def start_brokers(count: int, directory: Path) -> Broker | Cluster:
+    return Broker(directory) if count == 1 else Cluster(directory, count)
+
+
 def run(arguments: argparse.Namespace, directory: Path, pieces: Sequence[Piece]) -> Counter[str]:
-    broker = Broker(directory) if arguments.chaos else None
-    endpoint = broker.endpoint if broker else arguments.endpoint
+    brokers = start_brokers(arguments.brokers, directory) if arguments.chaos else None
+    endpoint = brokers.endpoint if brokers else arguments.endpoint
     queue = f"word-count.{os.getpid()}"
     tally = Tally(directory / "tally.db")
     consumers = Consumers(arguments.consumers, endpoint, queue, directory / "tally.db")
-    chaos = Chaos(broker, consumers, arguments.seed) if broker else None
+    chaos = Chaos(brokers, consumers, arguments.seed) if brokers else None
     feeder = threading.Thread(target=feed, args=(endpoint, queue, pieces), daemon=True)
     feeder.start()
     try:
@@ -73,10 +79,10 @@ def run(arguments: argparse.Namespace, directory: Path, pieces: Sequence[Piece])
             mq.queue(queue).delete()
     finally:
         consumers.stop()
-        if broker:
-            broker.stop()
-    if broker:
-        print(f"killed the broker {broker.kills} times, consumers {consumers.kills} times")
+        if brokers:
+            brokers.stop()
+    if brokers:
+        print(f"killed brokers {brokers.kills} times, consumers {consumers.kills} times")
     return tally.words()
 
 
@@ -85,7 +91,8 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--consumers", type=int, default=4, help="consumer processes")
     parser.add_argument("--endpoint", default="tcp://127.0.0.1:5570")
-    parser.add_argument("--chaos", action="store_true", help="start a broker and kill everything")
+    parser.add_argument("--chaos", action="store_true", help="start brokers and kill everything")
+    parser.add_argument("--brokers", type=int, default=1, metavar="N", help="of the chaos")
     parser.add_argument("--seed", type=int, default=0, help="of the chaos")
     parser.add_argument("--repeat", type=int, default=1, help="feed the files so many times")
     parser.add_argument("--top", type=int, default=10, help="words to print")

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+from examples.word_count.cluster import Cluster
+
 READY = re.compile(r"listening on (\S+), data in ")
 START_S = 60.0
 
@@ -23,7 +25,7 @@ class Broker:
         self._out = directory / "broker.out"
         self._process = self._start()
 
-    def kill(self) -> None:
+    def kill(self, chance: random.Random) -> None:
         self._process.kill()
         self._process.wait()
         self.kills += 1
@@ -79,10 +81,10 @@ class Consumers:
 
 
 class Chaos:
-    """Kills the broker or a consumer with SIGKILL, some time after the last kill."""
+    """Kills a broker or a consumer with SIGKILL, some time after the last kill."""
 
-    def __init__(self, broker: Broker, consumers: Consumers, seed: int) -> None:
-        self._broker = broker
+    def __init__(self, brokers: Broker | Cluster, consumers: Consumers, seed: int) -> None:
+        self._brokers = brokers
         self._consumers = consumers
         self._chance = random.Random(seed)
         self._kill_at = self._next_at()
@@ -91,7 +93,7 @@ class Chaos:
         if time.monotonic() < self._kill_at:
             return False
         if self._chance.random() < 0.5:
-            self._broker.kill()
+            self._brokers.kill(self._chance)
         else:
             self._consumers.kill(self._chance)
         self._kill_at = self._next_at()

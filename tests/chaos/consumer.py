@@ -2,8 +2,9 @@
 
     python -m tests.chaos.consumer ENDPOINT HISTORY SEED
 
-Every settle asks for its confirm, and is sent again to a broker that was restarted.  Law: a
-delivery is noted before its settle is sent, a settle when its confirm has come.
+Every settle asks for its confirm, and is sent again to a broker that was restarted, or that was
+told that the queue changes its owner.  Law: a delivery is noted before its settle is sent, a
+settle when its confirm has come.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ from typing import Any
 import msgpack
 
 from broker.testing.history import Kind
-from tests.chaos.load import QUEUE, read_id, stop_on_sigterm
+from tests.chaos.load import QUEUE, read_id, reign_of, stop_on_sigterm
 from tests.chaos.wire import Received, Wire
 from tests.checkers.history import Recorder
+from tests.support.waiting import DEADLINE_S
 
 CREDIT = 500
 HELD_RUNS_MAX = 20
 POLL_MS = 100
 PING_S = 0.3
-HELLO_S = 1.0
+BEGIN_S = 1.0
 SESSION_MS = 5_000
-END_S = 60.0
+#: The queue has no owner for a moment, or the answer was lost with it: ask again.
+PASSING = frozenset(("not_primary", "not_enough_replicas", "outcome_unknown", "shutting_down"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +62,23 @@ class Consumer:
         self._recorder = recorder
         self._chance = chance
         self._session: bytes | None = None
+        #: The highest that the broker told: what is of an older reign comes from a former owner.
         self._epoch = 0
-        self._epoch_of: dict[bytes, int] = {}
+        self._consume_request = 0
         self._held: list[Run] = []
         #: Settles with no answer yet: request number -> (command, run).
         self._unconfirmed: dict[int, tuple[str, Run]] = {}
-        self._consume_request = 0
+        #: Settles that may be taken later or elsewhere.
+        self._refused: list[tuple[str, Run]] = []
+        #: Requests whose refusal says nothing: the consumer may be gone already.
+        self._cancels: set[int] = set()
         #: False while a settle gives no credit back: it is sent again, or nothing more is taken.
         self._credits = True
-        self._said_hello_at = -HELLO_S
+        #: True once there is a session or a consumer to begin anew.
+        self._is_lost = True
+        self._has_session = False
+        self._hello_request = 0
+        self._began_at = -BEGIN_S
         self._pinged_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
@@ -80,12 +91,13 @@ class Consumer:
     def _end(self) -> None:
         """Takes no more, and waits for the confirms of all settles."""
         self._credits = False
-        self._wire.send("cancel", consumer=1)
-        ends_at = time.monotonic() + END_S
-        while self._held or self._unconfirmed:
+        self._cancels.add(self._wire.send("cancel", consumer=1))
+        ends_at = time.monotonic() + DEADLINE_S
+        while self._held or self._unconfirmed or self._refused:
             self._settle_held()
             self._turn()
-            assert time.monotonic() < ends_at, f"{len(self._unconfirmed)} settles have no answer"
+            waiting = [*self._unconfirmed.values(), *self._refused]
+            assert time.monotonic() < ends_at, f"settles without an answer: {waiting}"
 
     def _turn(self) -> None:
         received = self._wire.receive(POLL_MS)
@@ -95,13 +107,18 @@ class Consumer:
             self._delivered(received)
         else:
             self._answered(received.header)
+        if self._is_lost:
+            self._begin_again()
         if time.monotonic() - self._pinged_at > PING_S:
             self._pinged_at = time.monotonic()
             self._wire.send("ping")
 
     def _delivered(self, received: Received) -> None:
         tag = received.header["tag"]
-        epoch = self._epoch_of.setdefault(tag, self._epoch)
+        epoch = reign_of(tag)
+        if epoch < self._epoch:
+            return
+        self._epoch = epoch
         elements = iter(msgpack.unpackb(received.frames[-1]))
         for fields in received.header["runs"]:
             ids = [_id_of(next(elements)) for _ in range(fields["count"])]
@@ -130,15 +147,24 @@ class Consumer:
 
     def _answered(self, header: dict[str, Any]) -> None:
         error = header.get("error")
-        if error == "no_session" or header["re"] == "closed":
-            self._say_hello()
+        request = header.get("req")
+        if header["re"] == "closed":
+            self._has_session, self._is_lost = False, True
+        elif error == "no_session":
+            # One that answers what was sent before the hello tells nothing new.
+            if header["req"] > self._hello_request:
+                self._has_session, self._is_lost = False, True
         elif header["re"] == "welcome":
             self._session = header["session"]
-        elif header.get("req") == self._consume_request and error is None:
-            self._epoch = header["epoch"]
-        elif header.get("req") in self._unconfirmed:
-            self._settled(header, *self._unconfirmed.pop(header["req"]))
-        elif error is not None:
+        elif error in PASSING:
+            self._is_lost = True
+            if request in self._unconfirmed:
+                self._refused.append(self._unconfirmed.pop(request))
+        elif request in self._unconfirmed:
+            self._settled(header, *self._unconfirmed.pop(request))
+        elif request == self._consume_request and error is None:
+            self._epoch = max(self._epoch, header["epoch"])
+        elif error is not None and request not in self._cancels:
             raise RuntimeError(f"the broker refused: {header}")
 
     def _settled(self, header: dict[str, Any], cmd: str, run: Run) -> None:
@@ -148,17 +174,23 @@ class Consumer:
             run = run.without(header["lost"])
         self._record(Kind.ACKED if cmd == "ack" else Kind.NACKED, run)
 
-    def _say_hello(self) -> None:
+    def _begin_again(self) -> None:
         """All at once: the broker takes what one connection sends in its order."""
-        if time.monotonic() - self._said_hello_at < HELLO_S:
+        if time.monotonic() - self._began_at < BEGIN_S:
             return
-        self._said_hello_at = time.monotonic()
-        self._credits = False
-        resume = {} if self._session is None else {"resume": self._session}
-        self._wire.send("hello", client="chaos", timeout_ms=SESSION_MS, **resume)
+        self._began_at = time.monotonic()
+        self._is_lost, self._credits = False, False
+        if self._has_session:
+            self._cancels.add(self._wire.send("cancel", consumer=1))
+            unanswered = []
+        else:
+            unanswered, self._unconfirmed = list(self._unconfirmed.values()), {}
+            resume = {} if self._session is None else {"resume": self._session}
+            hello = self._wire.send("hello", client="chaos", timeout_ms=SESSION_MS, **resume)
+            self._has_session, self._hello_request = True, hello
         self._consume_request = self._wire.send("consume", queue=QUEUE, consumer=1, credit=CREDIT)
-        again, self._unconfirmed = self._unconfirmed, {}
-        for cmd, run in again.values():
+        refused, self._refused = self._refused, []
+        for cmd, run in unanswered + refused:
             self._settle(cmd, run)
         self._credits = True
 
@@ -167,7 +199,9 @@ class Consumer:
             return
         positions = range(run.first, run.first + len(run.ids)) if kind is Kind.DELIVERED else ()
         attempts = [run.attempts] * len(run.ids)
-        self._recorder.record(kind, run.ids, positions, attempts, run.epoch)
+        # A settle that was sent again is taken in the reign that answers now, or before.
+        until = 0 if kind is Kind.DELIVERED else self._epoch
+        self._recorder.record(kind, run.ids, positions, attempts, run.epoch, until)
 
 
 def _id_of(element: Any) -> str:

@@ -22,6 +22,11 @@ def read_id(body: bytes) -> str:
     return message.decode()
 
 
+def reign_of(tag: bytes) -> int:
+    """A delivery's tag begins with its slot, of two bytes, and its reign, of eight."""
+    return int.from_bytes(tag[2:10], "big")
+
+
 def stop_on_sigterm() -> threading.Event:
     """Set when the process is asked to end in order."""
     stop = threading.Event()

@@ -1,7 +1,8 @@
-"""One producer or consumer in a process of its own, with its history and what it printed."""
+"""Producers and consumers, each in a process of its own, with its history and what it printed."""
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ class LoadProcess:
     """``role`` is a module of this package that takes an endpoint, a history and a seed."""
 
     def __init__(self, role: str, name: str, directory: Path, endpoint: str, seed: int) -> None:
+        self.role = role
         self.name = name
+        self.endpoint = endpoint
         self._err = directory / f"{name}.err"
         history = directory / f"{name}.jsonl"
         command = [sys.executable, "-m", f"tests.chaos.{role}", endpoint, str(history), str(seed)]
@@ -34,3 +37,52 @@ class LoadProcess:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
+
+
+class Load:
+    """All of them.  ``with Load(directory, chance) as load`` leaves none behind."""
+
+    def __init__(self, directory: Path, chance: random.Random) -> None:
+        self._directory = directory
+        self._chance = chance
+        self._producers: list[LoadProcess] = []
+        self._consumers: list[LoadProcess] = []
+        self._started = 0
+
+    def add_producer(self, endpoint: str) -> None:
+        self._producers.append(self._start("producer", endpoint))
+
+    def add_consumer(self, role: str, endpoint: str) -> None:
+        self._consumers.append(self._start(role, endpoint))
+
+    def require_running(self) -> None:
+        for process in self._producers + self._consumers:
+            process.require_running()
+
+    def kill_a_consumer(self) -> None:
+        """Another one takes its place."""
+        index = self._chance.randrange(len(self._consumers))
+        killed = self._consumers[index]
+        killed.kill()
+        self._consumers[index] = self._start(killed.role, killed.endpoint)
+
+    def end_producers(self, deadline_s: float) -> None:
+        for producer in self._producers:
+            producer.end(deadline_s)
+
+    def end_consumers(self, deadline_s: float) -> None:
+        for consumer in self._consumers:
+            consumer.end(deadline_s)
+
+    def _start(self, role: str, endpoint: str) -> LoadProcess:
+        self._started += 1
+        name = f"{role}-{self._started}"
+        seed = self._chance.getrandbits(32)
+        return LoadProcess(role, name, self._directory, endpoint, seed)
+
+    def __enter__(self) -> Load:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._producers + self._consumers:
+            process.kill()

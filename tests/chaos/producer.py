@@ -18,12 +18,11 @@ from broker.testing.history import Kind
 from patterns import BulkConfirm, Client, Confirm, ProducerExpired, Queue, QueueFull
 from tests.chaos.load import QUEUE, make_body, stop_on_sigterm
 from tests.checkers.history import Recorder
+from tests.support.waiting import DEADLINE_S
 
 UNCONFIRMED_MAX = 100
 BATCH_MAX = 100
 FILL_BYTES_MAX = 1_000
-#: No confirm may take longer, over all restarts: a put that hangs is a fault.
-CONFIRM_S = 60.0
 FULL_S = 0.05
 
 
@@ -59,10 +58,13 @@ class Producer:
         self._unconfirmed.append((confirm, messages))
 
     def _maybe_confirm(self) -> bool:
-        """Waits for the oldest answer; False when it was a refusal."""
+        """Waits for the oldest answer; False when it was a refusal.
+
+        A put that has none within the deadline, over all restarts, hangs: that ends the run.
+        """
         confirm, messages = self._unconfirmed.popleft()
         try:
-            confirm.wait(CONFIRM_S)
+            confirm.wait(DEADLINE_S)
         except QueueFull:
             self._recorder.record(Kind.REFUSED, messages)
             return False

@@ -35,4 +35,11 @@ def test_the_tally_is_exact_while_broker_and_consumers_are_killed() -> None:
     run = count_words("--chaos", "--consumers", "2", "--repeat", "10", "--seed", "1")
     assert run.returncode == 0, run.stdout + run.stderr
     assert "exact" in run.stdout
-    assert "killed the broker" in run.stdout
+    assert "killed brokers" in run.stdout
+
+
+def test_the_tally_is_exact_while_brokers_of_a_cluster_and_consumers_are_killed() -> None:
+    run = count_words("--chaos", "--brokers", "3", "--consumers", "2", "--repeat", "10")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "exact" in run.stdout
+    assert "killed brokers" in run.stdout

@@ -32,9 +32,10 @@ class Recorder:
         positions: Sequence[int] = (),
         attempts: Sequence[int] = (),
         epoch: int = 0,
+        until: int = 0,
     ) -> None:
-        now = time.monotonic_ns()
-        event = Event(now, kind, self._actor, tuple(ids), tuple(positions), tuple(attempts), epoch)
+        columns = tuple(ids), tuple(positions), tuple(attempts)
+        event = Event(time.monotonic_ns(), kind, self._actor, *columns, epoch, until)
         self._file.write(event.to_line() + "\n")
 
     def close(self) -> None:

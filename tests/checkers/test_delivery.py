@@ -31,9 +31,10 @@ class Story:
         attempts: int = 0,
         actor: str = "a",
         epoch: int = 1,
+        until: int = 0,
     ) -> Story:
-        tried = (attempts,) * len(ids)
-        self.events.append(Event(len(self.events), kind, actor, ids, tuple(at), tried, epoch))
+        columns = ids, tuple(at), (attempts,) * len(ids)
+        self.events.append(Event(len(self.events), kind, actor, *columns, epoch, until))
         return self
 
     def put(self, *ids: str, actor: str = "a") -> Story:
@@ -45,8 +46,8 @@ class Story:
     def delivered(self, *ids: str, at: Sequence[int], attempts: int = 0, epoch: int = 1) -> Story:
         return self.tell(Kind.DELIVERED, *ids, at=at, attempts=attempts, epoch=epoch)
 
-    def acked(self, *ids: str, epoch: int = 1) -> Story:
-        return self.tell(Kind.ACKED, *ids, epoch=epoch)
+    def acked(self, *ids: str, epoch: int = 1, until: int = 0) -> Story:
+        return self.tell(Kind.ACKED, *ids, epoch=epoch, until=until)
 
     def drained(self) -> list[Event]:
         return self.tell(Kind.DRAINED).events
@@ -131,6 +132,14 @@ def test_a_consumer_may_settle_with_an_older_token_what_it_got_again() -> None:
 def test_a_delivery_of_an_older_reign_may_be_noted_late() -> None:
     story = Story().delivered("x", at=[0], epoch=2).acked("x", epoch=2)
     assert check_acked_stays_gone(story.delivered("x", at=[0], epoch=1).events).valid
+
+
+def test_a_settle_that_was_sent_again_may_be_of_a_reign_that_delivered_nothing_before() -> None:
+    story = Story().delivered("x", at=[0])
+    story.tell(Kind.DELIVERED, "x", at=[0], epoch=2, actor="b").acked("x", until=3)
+    assert check_acked_stays_gone(story.events).valid
+    again = story.tell(Kind.DELIVERED, "x", at=[0], epoch=3, actor="b")
+    assert not check_acked_stays_gone(again.events).valid
 
 
 @pytest.mark.parametrize(("attempts", "valid"), [(0, True), (3, True), (4, False)])

@@ -115,6 +115,36 @@ def test_who_has_nothing_to_say_says_so_now_and_then() -> None:
     assert len(peers.take("c", ["b"], 10_000 + LINK_HEARTBEAT)) == 1
 
 
+def hear_clock(peers: Peers, broker: str, ahead: int, now: int = 0) -> None:
+    peers.arrive(LinkHeader("c", broker, "disk", 5, 0, 0, now + ahead), now)
+
+
+def test_of_two_clocks_nobody_can_say_which_is_wrong() -> None:
+    peers = peers_of()
+    assert peers.clock_offset(0) is None
+    hear_clock(peers, "b", 60_000)
+    assert peers.clock_offset(0) == 0
+
+
+def test_of_three_clocks_the_middle_one_is_right() -> None:
+    peers = peers_of()
+    hear_clock(peers, "b", 60_000)
+    hear_clock(peers, "c", 59_000)
+    assert peers.clock_offset(0) == 59_000
+    hear_clock(peers, "d", -5)
+    hear_clock(peers, "e", -5)
+    assert peers.clock_offset(0) == 0
+
+
+def test_a_slow_way_makes_no_clock_wrong() -> None:
+    """A multipart that took its time seems to come from a clock that is behind."""
+    peers = peers_of()
+    for late in (0, 40_000, 3_000):
+        for broker in ("b", "c"):
+            hear_clock(peers, broker, -late)
+    assert peers.clock_offset(0) == 0
+
+
 class Pair:
     """Two brokers that number what they say; each keeps what it took of the current stream."""
 

@@ -13,7 +13,7 @@ from bench.cluster.etcd import Etcd, start_etcd
 from bench.cluster.ownership import Ownership, is_settled
 from bench.processes import Server, Servers, free_port, launch, wait_until
 from broker.cluster.ownership import SlotConfig
-from broker.cluster.ring import slot_of
+from broker.model.slots import slot_of
 
 SLOTS = 64
 REPLICATION = 3

@@ -32,13 +32,22 @@ def judge_prepare(log: SlotLog, prev_lsn: int, prev_epoch: int, epochs: list[int
     """``epochs`` are those of the rows, which follow prev_lsn one by one."""
     if prev_lsn > log.last_lsn:
         return Refuse(Refusal.GAP, log.last_lsn)
-    # What is committed is the same everywhere, whatever the table has forgotten of it.
-    if prev_lsn > log.commit_lsn and log.epochs.at(prev_lsn) != prev_epoch:
+    if _differs(log, prev_lsn, prev_epoch):
+        if prev_lsn <= log.commit_lsn:
+            return Refuse(Refusal.SUSPECT, log.commit_lsn)
         return Refuse(Refusal.MISMATCH, max(log.epochs.start_of(prev_lsn) - 1, log.commit_lsn))
     for index, epoch in enumerate(epochs):
         lsn = prev_lsn + 1 + index
         if lsn > log.last_lsn:
             return Take(index, None)
-        if lsn > log.commit_lsn and log.epochs.at(lsn) != epoch:
-            return Take(index, lsn - 1)
+        if _differs(log, lsn, epoch):
+            # Only an operator's word makes a history go on below what was committed.
+            is_committed = lsn <= log.commit_lsn
+            return Refuse(Refusal.SUSPECT, lsn) if is_committed else Take(index, lsn - 1)
     return Take(len(epochs), None)
+
+
+def _differs(log: SlotLog, lsn: int, epoch: int) -> bool:
+    """What is committed is the same everywhere, where the table has forgotten of which epoch."""
+    known = log.epochs.at(lsn)
+    return known != epoch and not (known is None and lsn <= log.commit_lsn)

@@ -112,8 +112,15 @@ class Forward(NamedTuple):
     raw: list[bytes]
 
 
+class Question(NamedTuple):
+    """A command about all slots: the receiver answers for its own.  ``session`` names it."""
+
+    session: bytes
+    raw: list[bytes]
+
+
 class Answer(NamedTuple):
-    """A reply to a client of the receiver."""
+    """A reply to a client of the receiver, or to a question of its own."""
 
     session: bytes
     raw: list[bytes]
@@ -127,7 +134,15 @@ class SessionEnded(NamedTuple):
 
 
 Message = (
-    Prepare | Prepared | Refused | SnapshotPart | SnapshotTaken | Forward | Answer | SessionEnded
+    Prepare
+    | Prepared
+    | Refused
+    | SnapshotPart
+    | SnapshotTaken
+    | Forward
+    | Answer
+    | SessionEnded
+    | Question
 )
 _KINDS: dict[type[Any], int] = {
     Prepare: 1,
@@ -138,9 +153,10 @@ _KINDS: dict[type[Any], int] = {
     Forward: 6,
     Answer: 7,
     SessionEnded: 8,
+    Question: 9,
 }
 _TYPES: dict[int, Callable[..., Message]] = {kind: made for made, kind in _KINDS.items()}
-_WITH_RAW = {_KINDS[kind] for kind in (Prepare, Forward, Answer)}
+_WITH_RAW = {_KINDS[kind] for kind in (Prepare, Forward, Answer, Question)}
 _FIELD_TYPES: dict[type[Any], list[type[Any]]] = {
     made: [get_origin(hint) or hint for hint in get_type_hints(made).values()] for made in _KINDS
 }
@@ -151,7 +167,7 @@ def encode_link(header: LinkHeader, messages: list[Message]) -> list[bytes]:
     raw: list[bytes] = []
     for message in messages:
         kind = _KINDS[type(message)]
-        if isinstance(message, Prepare | Forward | Answer):
+        if isinstance(message, Prepare | Forward | Answer | Question):
             raw += message.raw
             body.append([kind, *message[:-1], len(message.raw)])
         else:
@@ -173,10 +189,11 @@ def decode_link(frames: list[bytes]) -> tuple[LinkHeader, list[Message]]:
 def _decode_header(frames: list[bytes]) -> LinkHeader:
     try:
         version, *fields = msgpack.unpackb(frames[0], max_ext_len=0)
-        header = LinkHeader(*fields)
+        # Another version's header may have other fields.
+        header = LinkHeader(*fields) if version == LINK_VERSION else None
     except Exception as error:
         raise NotAnEnvelope(f"the header is broken: {type(error).__name__}") from None
-    if version != LINK_VERSION:
+    if header is None:
         raise UnknownVersion(f"brokers here speak link version {LINK_VERSION}, not {version!r}")
     kinds = (str, str, str, int, int, int, int)
     if not all(value.__class__ is kind for value, kind in zip(header, kinds, strict=True)):

@@ -14,7 +14,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from hashlib import blake2b
 from typing import TypeVar
 
@@ -29,11 +28,6 @@ Name = TypeVar("Name", str, tuple[str, str])
 
 def place_of(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
-
-
-@lru_cache(maxsize=65_536)
-def slot_of(name: str, slots: int) -> int:
-    return place_of(name) % slots
 
 
 class Ring:

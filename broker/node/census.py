@@ -11,7 +11,7 @@ from typing import Any
 
 import msgpack
 
-from broker.cluster.messages import Answer, Forward
+from broker.cluster.messages import Answer, Question
 from broker.core.queue_handlers import stats_of
 from broker.core.session import Session
 from broker.limits import GATHER_MAX
@@ -20,7 +20,7 @@ from broker.model.replies import Reply, ok
 from broker.node.federation import Federation
 from broker.node.reception import Reception
 from broker.node.replicas import Replicas
-from broker.protocol.commands import VERSION
+from broker.protocol.commands import VERSION, Malformed, decode_command
 
 _TOTALS = ("ready", "in_flight", "delayed", "messages", "bytes", "queues")
 
@@ -55,6 +55,7 @@ class Census:
         }
         if federation is not None:
             federation.take_count = self._take
+            federation.take_question = self._take_question
 
     def _handle_map(self, peer: bytes, session: Session | None, command: commands.Map) -> None:
         if command.req is not None:
@@ -91,16 +92,19 @@ class Census:
         if command.req is not None:
             self._ask(peer, command, self._own_stats())
 
-    def handle_guest(self, guest: Session, command: commands.Command) -> bool:
-        """Answers for this broker alone; False when it is no such question."""
+    def _take_question(self, broker: str, message: Question) -> None:
+        """Answers another broker for the slots that are served here."""
+        try:
+            command = decode_command(message.raw)
+        except Malformed:
+            return
         if isinstance(command, commands.Queues):
             part = self._own_queues(command)
-        elif isinstance(command, commands.Stats) and command.queue is None:
-            part = self._own_stats()
         else:
-            return False
-        self._reception.add_replies([ok(guest.peer, command.req or 0, **part)])
-        return True
+            part = self._own_stats()
+        assert self._federation is not None
+        answer = Answer(message.session, [msgpack.packb(part)])
+        self._federation.peers.post(broker, answer)
 
     def _own_queues(self, command: commands.Queues) -> dict[str, Any]:
         names = sorted(
@@ -147,7 +151,7 @@ class Census:
         frames = [msgpack.packb(_question(command))]
         for broker in others:
             gathering.waiting.add(broker)
-            federation.peers.post(broker, Forward(question, b"", frames))
+            federation.peers.post(broker, Question(question, frames))
 
     def _take(self, broker: str, message: Answer) -> bool:
         """An answer of another broker; False when it answers no question of ours."""

@@ -122,8 +122,6 @@ class Dispatch:
             self._reception.refuse_malformed(guest.peer, bad)
             return
         try:
-            if self._census.handle_guest(guest, command):
-                return
             if self._order and isinstance(command, commands.Put):
                 self._order.require_turn(command, self._reception.now, self._is_taken)
             replica = self._replicas.find(self._slot_of(guest, command))

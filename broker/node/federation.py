@@ -20,6 +20,7 @@ from broker.cluster.messages import (
     Message,
     Prepare,
     Prepared,
+    Question,
     Refusal,
     Refused,
     SessionEnded,
@@ -82,6 +83,8 @@ class Federation:
         self._received: dict[int, Replica] = {}
         #: Takes an answer to a question that was put to all; False for any other.
         self.take_count: Callable[[str, Answer], bool] = lambda _broker, _message: False
+        #: Answers a question that another broker puts to all.
+        self.take_question: Callable[[str, Question], None] = lambda _broker, _message: None
         #: Rows of the turn, written at its end.
         self.ops = WriteOps()
         self._handlers: dict[type[Any], Callable[[LinkHeader, Any, int], None]] = {
@@ -92,6 +95,7 @@ class Federation:
             SnapshotTaken: self._take_snapshot_taken,
             Forward: self._take_forwarded,
             Answer: self._take_answer,
+            Question: self._take_asked,
             SessionEnded: self._take_session_ended,
         }
 
@@ -113,7 +117,7 @@ class Federation:
             self._break_stream(header.broker, now)
         takes_forwards = arrival in (Arrival.IN_ORDER, Arrival.RENEWED)
         for message in messages:
-            if isinstance(message, Forward | Answer | SessionEnded):
+            if isinstance(message, Forward | Answer | SessionEnded | Question):
                 if takes_forwards:
                     self._handlers[type(message)](header, message, now)
             elif 0 <= message.slot < self._replicas.slots:
@@ -205,6 +209,9 @@ class Federation:
     def _take_answer(self, header: LinkHeader, message: Answer, now: int) -> None:
         if not self.take_count(header.broker, message):
             self.forwarding.take_answer(header.broker, message)
+
+    def _take_asked(self, header: LinkHeader, message: Question, now: int) -> None:
+        self.take_question(header.broker, message)
 
     def _take_session_ended(self, header: LinkHeader, message: SessionEnded, now: int) -> None:
         guest = self.guests.take(header.broker, message.session)

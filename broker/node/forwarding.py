@@ -42,11 +42,19 @@ _PASSING = {NotPrimary.name, "not_enough_replicas", "shutting_down", OutcomeUnkn
 
 class _Pending(NamedTuple):
     kind: type[commands.Command]
+    #: True when it may have happened although nobody said so.
+    is_changing: bool
     slot: int
     #: (producer, queue, sequence) of a put that can be sent again
     put: tuple[bytes, str, int] | None
     #: The consumer that a cancel ends.
     cancels: int | None
+
+
+def _changes(command: commands.Command) -> bool:
+    """A get that removes what it gives changes as much as a put."""
+    takes = isinstance(command, commands.Get) and command.auto_ack
+    return takes or isinstance(command, _CHANGING)
 
 
 class Placed:
@@ -211,7 +219,9 @@ class Forwarding:
                 put = (command.producer, command.queue, command.seq)
             cancels = command.consumer if isinstance(command, commands.Cancel) else None
             pending = self._pending.setdefault(broker, {})
-            pending[session.id, command.req] = _Pending(type(command), slot, put, cancels)
+            pending[session.id, command.req] = _Pending(
+                type(command), _changes(command), slot, put, cancels
+            )
         self._met.setdefault(broker, {})[session.id] = None
         self._peers.post(broker, Forward(session.id, session.resumes, frames))
 
@@ -309,7 +319,7 @@ class Forwarding:
             if session is None:
                 continue
             error: MsgQueueError = NotPrimary(why)
-            if issubclass(asked.kind, _CHANGING):
+            if asked.is_changing:
                 error = OutcomeUnknown(why)
             if asked.put is not None:
                 producer, queue, sequence = asked.put

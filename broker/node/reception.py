@@ -10,7 +10,7 @@ from broker.core.session import Session
 from broker.core.sessions import Sessions
 from broker.core.settle_handlers import return_of_session
 from broker.core.take_handlers import end_getter, end_takers_of
-from broker.errors import LimitReached, MsgQueueError, SessionClosed, ShuttingDown
+from broker.errors import LimitReached, MsgQueueError, NotPrimary, SessionClosed, ShuttingDown
 from broker.model import commands
 from broker.model.replies import Reply, failed, ok
 from broker.node.forwarding import Forwarding
@@ -93,6 +93,9 @@ class Reception:
     def _handle_hello(self, peer: bytes, old: Session | None, command: commands.Hello) -> None:
         if self.draining:
             raise ShuttingDown("this broker is shutting down")
+        if self._settings.cluster and not self.welcome:
+            # A client that took this for a broker alone would never follow the map.
+            raise NotPrimary("this broker does not know its cluster yet")
         resumed = self.sessions.of_id(command.resume) if command.resume else None
         if old is None and resumed is None and len(self.sessions) >= self._settings.sessions_max:
             raise LimitReached(f"this broker takes at most {self._settings.sessions_max} sessions")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import zmq
 
+from broker import limits
 from broker.node.node import Node
 from broker.node.settings import NodeSettings
 from broker.server.client_socket import ClientSocket, bind, open_router
@@ -116,6 +117,9 @@ def _open_node(config: Config, store: RocksStore, clock: Clock, directory_id: st
             cluster=config.cluster,
             slots=config.slots,
             auto_declare=config.auto_declare,
+            log_kept_bytes=(
+                limits.LOG_KEPT_BYTES_CLUSTER if config.cluster else limits.LOG_KEPT_BYTES_ALONE
+            ),
         ),
     )
 

@@ -168,8 +168,18 @@ def test_a_walk_back_ends_at_what_is_committed() -> None:
     log = log_of(rows_of([1, 1, 2, 2, 2], 0))
     log.commit(4)
     assert judge_prepare(log, 5, 3, []) == Refuse(Refusal.MISMATCH, 4)
-    assert judge_prepare(log, 4, 9, [3]) == Take(0, 4)
-    assert judge_prepare(log, 2, 9, [2, 2, 3]) == Take(2, 4)
+    assert judge_prepare(log, 4, 2, [3]) == Take(0, 4)
+    assert judge_prepare(log, 2, 1, [2, 2, 3]) == Take(2, 4)
+
+
+def test_another_history_of_what_is_committed_is_suspect() -> None:
+    """R7: a cut below its own commit_lsn is never done: it stops and says so."""
+    log = log_of(rows_of([1, 1, 2, 2, 2], 0))
+    log.commit(4)
+    assert judge_prepare(log, 4, 9, []) == Refuse(Refusal.SUSPECT, 4)
+    assert judge_prepare(log, 2, 1, [2, 3]) == Refuse(Refusal.SUSPECT, 4)
+    log.epochs.forget_below(3)
+    assert judge_prepare(log, 1, 9, []) == Take(0, None), "what is forgotten is the same"
 
 
 def test_a_heartbeat_at_the_end_of_the_log_is_taken() -> None:

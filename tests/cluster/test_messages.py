@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_origin, get_type_hints
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from broker.cluster.messages import (
     Message,
     Prepare,
     Prepared,
+    Question,
     Refusal,
     Refused,
     SessionEnded,
@@ -36,13 +38,14 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Prepare, *place, counts, counts, counts, frames, frames),
     st.builds(Prepared, *place, counts, counts),
     st.builds(Refused, *place, st.sampled_from([int(reason) for reason in Refusal]), counts),
-    st.builds(SnapshotPart, *place, counts, counts, st.booleans(), rows),
+    st.builds(SnapshotPart, *place, counts, counts, counts, st.booleans(), rows),
     st.builds(SnapshotTaken, *place, counts, st.integers(-1, 2**63)),
     st.builds(Forward, st.binary(max_size=16), st.binary(max_size=16), frames),
+    st.builds(Question, st.binary(max_size=16), frames),
     st.builds(Answer, st.binary(max_size=16), frames),
     st.builds(SessionEnded, st.binary(max_size=16), st.booleans()),
 )
-headers = st.builds(LinkHeader, names, names, names, counts, counts, counts)
+headers = st.builds(LinkHeader, names, names, names, counts, counts, counts, counts)
 
 
 def as_tuples(message: Message) -> Message:
@@ -109,8 +112,10 @@ def hints_of(message: Message) -> list[tuple[str, Any]]:
 
 def test_another_version_is_told_by_its_name() -> None:
     head, body = encode_link(HEADER, [])
-    with pytest.raises(UnknownVersion):
-        decode_link([b"\x97\x02" + head[2:], body])
+    version, *fields = msgpack.unpackb(head)
+    for other in (fields, [*fields, "a field that only later versions have"]):
+        with pytest.raises(UnknownVersion):
+            decode_link([msgpack.packb([version + 1, *other]), body])
 
 
 def test_a_message_that_no_broker_knows_is_refused() -> None:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.cluster.ownership import Member
-from broker.cluster.ring import Ring, slot_of
+from broker.cluster.ring import Ring
+from broker.model.slots import slot_of
 
 SLOTS = 64
 #: Names for a cluster's brokers; each letter makes another cluster.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from broker.cluster.messages import Forward, decode_link
+from broker.cluster.messages import Question, decode_link
 from broker.limits import GATHER_MAX, LINK_SILENCE_MAX
 from broker.model.slots import slot_of
 from tests.support.cluster_rig import ClusterRig
@@ -137,4 +137,4 @@ def test_one_question_asks_each_broker_once(cluster: ClusterRig) -> None:
     cluster["b"].command(PEER, "stats")
     cluster.run()
     asked = [m for frames in cluster.release("b", "a") for m in decode_link(frames)[1]]
-    assert len([m for m in asked if isinstance(m, Forward)]) == 1
+    assert len([m for m in asked if isinstance(m, Question)]) == 1

@@ -16,7 +16,7 @@ from typing import Self
 
 from click.testing import CliRunner
 
-from broker.cluster.ring import slot_of
+from broker.model.slots import slot_of
 from broker.server.cluster_commands import cluster_group
 from tests.support.broker_process import BrokerProcess
 from tests.support.etcd_process import EtcdProcesses

@@ -173,6 +173,7 @@ class SlotStore:
                 value = next(values, None)
                 if value is None:
                     raise DataDamaged(f"log row {lsn} came without its batch")
+                _require_sound_body(lsn, found.entry, value)
                 self._put_body(ops, found.entry, value)
             self.chain = found.chain
             log.receive(Proposed(lsn, found.now, found.entry, found.chain), found.epoch)
@@ -220,10 +221,7 @@ class SlotStore:
         value = self._store.get(Family.BODY, self._body_key(entry))
         if value is None:
             raise DataDamaged(f"the batch of log row {lsn} is missing")
-        try:
-            decode_body(entry.body.lane, entry.body.first, value)
-        except UnreadableMessage as error:
-            raise DataDamaged(f"the batch of log row {lsn}: {error.text}") from None
+        _require_sound_body(lsn, entry, value)
         return value
 
     def promise(self, ops: WriteOps, epoch: int) -> None:
@@ -318,6 +316,13 @@ class SlotStore:
         self.bytes_since_checkpoint = 0
         self.entries_since_checkpoint = 0
         return log.applied_lsn
+
+
+def _require_sound_body(lsn: int, entry: BatchPut, value: bytes) -> None:
+    try:
+        decode_body(entry.body.lane, entry.body.first, value)
+    except UnreadableMessage as error:
+        raise DataDamaged(f"the batch of log row {lsn}: {error.text}") from None
 
 
 def _decode_bodies(lane: int, rows: list[tuple[bytes, bytes]], batches: list[StoredBatch]) -> None:

@@ -126,6 +126,7 @@ def test_a_follower_adopts_a_commit_only_of_what_it_verified(cluster: ClusterRig
         {"prev_lsn": 2**63},
         {"commit_lsn": 2**63},
         {"raw": []},
+        {"raw": [b"damaged on its way"]},
     ],
     ids=str,
 )

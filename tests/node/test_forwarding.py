@@ -165,6 +165,17 @@ def test_what_changes_nothing_is_refused_by_name(cluster: ClusterRig, at_b: Brok
     assert at_b.put("q", b"a").code == NotPrimary.code, "nobody is there to take it"
 
 
+def test_a_get_that_removes_what_it_gives_is_a_change(cluster: ClusterRig, at_b: BrokerRig) -> None:
+    """Its answer is lost, and with it the only copy of what it took."""
+    at_b.put("q", b"a")
+    cluster.cut.add(("a", "b"))
+    req = at_b.command(PEER, "get", queue="q", max=1, auto_ack=True)
+    at_b.pass_time(LINK_SILENCE_MAX + 2_000)
+    assert names(at_b, req) == [OutcomeUnknown.name]
+    cluster["a"].hello()
+    assert cluster["a"].get("q").messages() == []
+
+
 def test_an_answer_that_comes_after_its_stream_ended_is_not_given(
     cluster: ClusterRig, at_b: BrokerRig
 ) -> None:

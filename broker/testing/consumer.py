@@ -59,8 +59,6 @@ class Consumer(SimulatedClient):
         self._epochs: dict[int, int] = {}
         self._unconfirmed: list[_Settle] = []
         self._sessions = 0
-        #: Consumers that the broker has confirmed in this session, by number.
-        self._consuming: set[int] = set()
         #: True in the second phase: everything is acknowledged at once.
         self.eager = False
 
@@ -72,7 +70,6 @@ class Consumer(SimulatedClient):
 
     def in_session(self) -> None:
         self._sessions += 1
-        self._consuming.clear()
         for number in range(len(self._queues)):
             self._consume(number)
         for settle in self._unconfirmed:
@@ -85,13 +82,13 @@ class Consumer(SimulatedClient):
         )
 
     def _consumed(self, number: int, header: Header) -> None:
-        if header["re"] == "ok" or header["code"] == ConsumerExists.code:
-            self._consuming.add(number)
-        elif self.require_retryable(header):
-            self._later(self._consume_again, number)
+        if header["re"] == "failed":
+            # It exists still where its end is not known yet.
+            if header["code"] == ConsumerExists.code or self.require_retryable(header):
+                self._later(self._consume_again, number, self._sessions)
 
-    def _consume_again(self, number: int) -> None:
-        if self.has_session and number not in self._consuming:
+    def _consume_again(self, number: int, session: int) -> None:
+        if self.has_session and session == self._sessions:
             self._consume(number)
 
     def _later(self, action: Any, *args: Any) -> None:

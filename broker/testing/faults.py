@@ -62,6 +62,8 @@ class Faults:
         self._etcd = etcd
         self._processes = processes
         self._ended = False
+        #: Brokers that nobody starts again before all is healed.
+        self.kept_down: set[str] = set()
 
     def begin(self) -> None:
         for kind, intensity in self._scenario.faults.items():
@@ -83,6 +85,7 @@ class Faults:
     def heal(self, disks: DiskFaults) -> None:
         """No more faults; everything that is down comes up, everything cut is joined."""
         self._ended = True
+        self.kept_down.clear()
         self._network.faults = NetworkFaults()
         self._network.heal_all()
         disks.slow = 0.0
@@ -96,7 +99,7 @@ class Faults:
                 process.coordinator.is_cut = False
 
     def revive(self, process: BrokerProcess) -> None:
-        if process.state is State.DOWN:
+        if process.state is State.DOWN and process.name not in self.kept_down:
             process.start()
 
     def restart_later(self, process: BrokerProcess) -> None:
@@ -226,8 +229,16 @@ class Faults:
         self._for_a_while(label, self._network.heal, source.name, target.name)
 
     def _cut_off(self) -> None:
-        """One broker from all others, both ways."""
-        process = self._random.choice(self._processes)
+        self._cut_all_links(self._random.choice(self._processes))
+
+    def _island(self) -> None:
+        """One broker and its clients from all the rest, the coordination service included."""
+        process = self._pick_up()
+        if process is not None:
+            self._cut_all_links(process)
+            self._leave_etcd(process)
+
+    def _cut_all_links(self, process: BrokerProcess) -> None:
         for other in self._processes:
             if other is not process:
                 self._cut(process, other)
@@ -254,7 +265,11 @@ class Faults:
 
     def _etcd_cut(self) -> None:
         process = self._pick_up()
-        if process is not None and process.coordinator is not None:
+        if process is not None:
+            self._leave_etcd(process)
+
+    def _leave_etcd(self, process: BrokerProcess) -> None:
+        if process.coordinator is not None:
             process.coordinator.is_cut = True
             label = f"{process.name} reaches etcd"
             self._for_a_while(label, self._join_etcd, process)
@@ -278,6 +293,7 @@ _INCIDENTS: dict[str, Callable[[Faults], None]] = {
     "clock_jump": Faults._clock_jump,
     "cut_one_way": Faults._cut_one_way,
     "cut_off": Faults._cut_off,
+    "island": Faults._island,
     "compact": Faults._compact,
     "leader_change": Faults._leader_change,
     "etcd_away": Faults._etcd_away,

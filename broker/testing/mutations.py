@@ -12,18 +12,14 @@ from typing import Any
 
 from broker.cluster.messages import Prepare
 from broker.cluster.primary import Primary
-from broker.cluster.view import Swap, SwapAnswer, SwapOutcome
-from broker.core.applying import apply_committed
-from broker.core.reign import begin_reign
 from broker.node.replica import Replica
-from broker.node.steering import Steering
 from broker.storage.store import WriteOps
 from broker.testing.process import BrokerProcess
 
 
 @contextmanager
 def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    original = getattr(owner, name)
+    original = vars(owner)[name]
     setattr(owner, name, value)
     try:
         yield
@@ -57,19 +53,15 @@ def _commit_without_the_slowest() -> AbstractContextManager[None]:
     return _replaced(Primary, "commit_lsn", commit_lsn)
 
 
-def _serve_at_once() -> AbstractContextManager[None]:
-    """R6: a new primary commits all that it has and serves, before the others have it."""
-    start = Replica.start_reign
+def _forget_the_fence() -> AbstractContextManager[None]:
+    """R6: who has promised a later epoch takes entries of an older one all the same."""
+    take = Replica.take_prepare
 
-    def start_reign(replica: Replica, ops: WriteOps, *args: Any) -> None:
-        start(replica, ops, *args)
-        assert replica.primary is not None
-        replica.log.commit(replica.log.last_lsn - 1)
-        apply_committed(replica.machine)
-        replica.primary.is_serving = True
-        begin_reign(replica.machine)
+    def take_prepare(replica: Replica, ops: WriteOps, message: Prepare, *args: Any) -> Any:
+        replica.store.promised_epoch = min(replica.store.promised_epoch, message.epoch)
+        return take(replica, ops, message, *args)
 
-    return _replaced(Replica, "start_reign", start_reign)
+    return _replaced(Replica, "take_prepare", take_prepare)
 
 
 def _cut_at_the_watermark() -> AbstractContextManager[None]:
@@ -86,16 +78,14 @@ def _cut_at_the_watermark() -> AbstractContextManager[None]:
     return _replaced(Replica, "take_prepare", take_prepare)
 
 
-def _take_unknown_for_undone() -> AbstractContextManager[None]:
-    """R9: a swap without an answer is forgotten, as if it could not have been carried out."""
-    answered = Steering.swap_answered
+def _shrink_unconfirmed() -> AbstractContextManager[None]:
+    """R9: who is to leave the ISR is not waited for from the moment that the swap is asked for."""
 
-    def swap_answered(steering: Steering, now: int, swap: Swap, answer: SwapAnswer) -> None:
-        if answer.outcome is SwapOutcome.UNKNOWN:
-            steering._asked.pop(swap.slot, None)
-        answered(steering, now, swap, answer)
+    def effective_isr(primary: Primary) -> list[str]:
+        asked = primary.pending
+        return list(primary.config.isr if asked is None else asked.config.isr)
 
-    return _replaced(Steering, "swap_answered", swap_answered)
+    return _replaced(Primary, "effective_isr", property(effective_isr))
 
 
 def _never_end_the_tenure() -> AbstractContextManager[None]:
@@ -111,8 +101,8 @@ def _never_end_the_tenure() -> AbstractContextManager[None]:
 MUTATIONS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "R2": _answer_before_the_sync,
     "R3": _commit_without_the_slowest,
-    "R6": _serve_at_once,
+    "R6": _forget_the_fence,
     "R7": _cut_at_the_watermark,
-    "R9": _take_unknown_for_undone,
+    "R9": _shrink_unconfirmed,
     "R10": _never_end_the_tenure,
 }

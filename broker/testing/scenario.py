@@ -34,6 +34,7 @@ INCIDENTS = {
     "clock_jump": 6.0,
     "cut_one_way": 8.0,
     "cut_off": 6.0,
+    "island": 4.0,
     "compact": 8.0,
     "leader_change": 4.0,
     "etcd_away": 1.0,
@@ -44,7 +45,7 @@ INCIDENTS = {
 CLUSTERED = frozenset(
     {
         *("drop", "double", "reorder", "late", "unknown_swap", "slow_watch"),
-        *("cut_one_way", "cut_off", "compact", "leader_change", "etcd_away", "etcd_cut"),
+        *("cut_one_way", "cut_off", "island", "compact", "leader_change", "etcd_away", "etcd_cut"),
         "empty_disk",
     }
 )

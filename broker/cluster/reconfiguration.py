@@ -35,21 +35,24 @@ def next_step(
     leaving: Container[str],
     min_isr: int,
     replication: int,
+    unfit: Container[str] = (),
 ) -> SlotConfig | None:
     """The config that the primary proposes next; None when there is nothing to do for now.
 
     ``alive`` gives the incarnation of each broker that has its tenure, ``caught_up`` names the
-    followers that keep up with the log, ISR members among them, and ``leaving`` those about to
-    end.  Members that fail leave the ISR by the primary's own ``shrink``.
+    followers that keep up with the log, ISR members among them, ``leaving`` those about to
+    end, and ``unfit`` those that may hold a copy and not reign.  Members that fail leave the ISR
+    by the primary's own ``shrink``.
     """
     assert config.primary, "only a primary moves its slot"
     staying = {broker for broker in alive if broker not in leaving}
     ready = {broker for broker in staying if broker in caught_up}
+    fit = {broker for broker in ready if broker not in unfit}
     if config.elr and len(config.isr) >= min_isr:
         return forget_elr(config, min_isr)
     if (replaced := _find_replaced(config, alive)) is not None:
         return replace_replica(config, replaced)
-    if config.primary in leaving and (heir := _find_heir(config, target, ready, leaving)):
+    if config.primary in leaving and (heir := _find_heir(config, target, fit, leaving)):
         return hand_over(config, heir)
     if (missing := _find_missing(config, target, staying)) is not None:
         return add_replica(config, ReplicaId(missing, alive[missing]))
@@ -57,7 +60,7 @@ def next_step(
         return expand(config, learner, min_isr)
     if spare := _find_spare(config, target, staying, min_isr, replication):
         return remove_replica(config, spare, min_isr)
-    if heir := _find_heir(config, target, ready, leaving):
+    if heir := _find_heir(config, target, fit, leaving):
         return hand_over(config, heir)
     return None
 
@@ -136,7 +139,7 @@ def _find_spare(
 
 
 def _find_heir(
-    config: SlotConfig, target: Sequence[str], ready: Container[str], leaving: Container[str]
+    config: SlotConfig, target: Sequence[str], fit: Container[str], leaving: Container[str]
 ) -> str | None:
     """Who should reign instead.  A primary that is a target and stays yields to the first alone."""
     wanted = _first_of(target, config.isr)
@@ -147,7 +150,7 @@ def _find_heir(
     else:
         candidates = [broker for broker in wanted if broker in target]
     for broker in candidates:
-        if broker != config.primary and broker in config.isr and broker in ready:
+        if broker != config.primary and broker in config.isr and broker in fit:
             return broker
     return None
 

@@ -244,7 +244,8 @@ class Federation:
 
     def _compare_clocks(self, now: int) -> None:
         was_off = self.steering.is_clock_off
-        self.steering.note_clock(self.peers.clock_offset(now), now)
+        offset, clocks = self.peers.clock_offset(now), self.peers.clocks(now)
+        self.steering.note_clocks(offset, clocks, now)
         if self.steering.is_clock_off and not was_off:
             self._reception.count("clock_off")
 

@@ -104,17 +104,21 @@ class Peers:
         peer = self._peer(broker)
         peer.begin(peer.stream + 1)
 
+    def clocks(self, now: int) -> dict[str, int]:
+        """How far the clock of each broker that was heard of late is ahead of ours."""
+        return {
+            broker: max(peer.offsets)
+            for broker, peer in self._peers.items()
+            if peer.offsets and self.is_up(broker, now)
+        }
+
     def clock_offset(self, now: int) -> int | None:
         """How far the middle one of the brokers' clocks is ahead of ours; None while no other was
         heard.  Of two clocks nobody can say which is wrong."""
-        heard = [
-            max(peer.offsets)
-            for broker, peer in self._peers.items()
-            if peer.offsets and self.is_up(broker, now)
-        ]
+        heard = self.clocks(now)
         if not heard:
             return None
-        clocks = sorted([0, *heard])
+        clocks = sorted([0, *heard.values()])
         return clocks[len(clocks) // 2] if len(clocks) > 2 else 0
 
     def take_silent(self, now: int) -> list[str]:

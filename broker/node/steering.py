@@ -14,7 +14,7 @@ from broker.cluster.ownership import ReplicaId, SlotConfig
 from broker.cluster.primary import Primary
 from broker.cluster.reconfiguration import next_step, takeover_rank
 from broker.cluster.ring import Ring
-from broker.cluster.transitions import claim, shrink, take_over
+from broker.cluster.transitions import claim, hand_over, shrink, take_over
 from broker.cluster.view import Change, ClusterView, Owned, Swap, SwapAnswer, SwapOutcome
 from broker.errors import OtherCluster
 from broker.limits import (
@@ -51,6 +51,8 @@ class Steering:
         #: True while this broker's clock is far from the others': what it would write into a log
         #: of time would be wrong for good, so it follows and does not reign.
         self.is_clock_off = False
+        #: Brokers whose clocks are far off: no slot is handed over to them.
+        self._far_clocks: set[str] = set()
         #: Before it no slot is taken, so that the clock can be compared.
         self._takes_from: int | None = None
         #: Slots whose config or whose primary's life may have changed.
@@ -221,13 +223,20 @@ class Steering:
             self._look_at = now + RECONFIGURE_EVERY
             self.touched.update(dict.fromkeys(sorted(self.view.slots)))
 
-    def note_clock(self, offset: int | None, now: int) -> None:
-        """``offset`` is that of the others' clocks, None while nobody was heard."""
+    def note_clocks(self, offset: int | None, clocks: dict[str, int], now: int) -> None:
+        """``offset`` is that of the others' clocks together, None while nobody was heard; and
+        ``clocks`` are those of each."""
         if self._takes_from is None:
             self._takes_from = now + CLOCK_COMPARED_WITHIN
         if offset is not None:
-            self._takes_from = min(self._takes_from, now)
+            if self._alive.keys() - {self.me.broker} <= clocks.keys():
+                self._takes_from = min(self._takes_from, now)
             self.is_clock_off = abs(offset) > CLOCK_OFFSET_MAX
+        # An heir that would think itself off would give the slot back: so only half is allowed.
+        right = offset if offset is not None and self.is_clock_off else 0
+        self._far_clocks = {
+            broker for broker, at in clocks.items() if abs(at - right) > CLOCK_OFFSET_MAX // 2
+        }
 
     def _may_take(self, now: int) -> bool:
         is_alone = self._alive.keys() <= {self.me.broker}
@@ -243,9 +252,14 @@ class Steering:
         """For a slot in which this broker does not reign: claims it, or takes it over (R5)."""
         owned = self.view.slots[slot]
         config = owned.config
-        if slot in self._asked or not self._may_take(now):
+        if slot in self._asked:
             return
         me = self.me
+        if not self._may_take(now):
+            if self.is_clock_off and self.is_mine(slot) and (heir := self._find_heir(config)):
+                # The slot of a former life of this process: nobody else would come for it.
+                self._ask(slot, owned.revision, hand_over(config, heir))
+            return
         if self.is_mine(slot) is not None:
             # A former life of this process reigned: what it sent in that epoch is unknown.
             taken = take_over(config, me.broker, me.broker, self.min_isr)
@@ -263,6 +277,13 @@ class Steering:
         else:
             taken = take_over(config, me.broker, config.primary, self.min_isr)
             self._ask(slot, owned.revision, taken)
+
+    def _find_heir(self, config: SlotConfig) -> str | None:
+        for broker in config.isr:
+            is_alive = self._alive.get(broker) == config.incarnation_of(broker)
+            if is_alive and broker != self.me.broker and broker not in self._far_clocks:
+                return broker
+        return None
 
     def _rank(self, slot: int, config: SlotConfig) -> int | None:
         targets = self.targets(slot)
@@ -319,4 +340,5 @@ class Steering:
             leaving,
             self.min_isr,
             self.view.config.replication,
+            self._far_clocks,
         )

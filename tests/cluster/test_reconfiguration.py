@@ -26,6 +26,7 @@ class Situation:
     alive: dict[str, str] = field(default_factory=lambda: dict.fromkeys(BROKERS, "disk"))
     behind: frozenset[str] = frozenset()
     leaving: frozenset[str] = frozenset()
+    unfit: frozenset[str] = frozenset()
     min_isr: int = 2
     replication: int = 3
 
@@ -38,6 +39,7 @@ class Situation:
             self.leaving,
             self.min_isr,
             self.replication,
+            self.unfit,
         )
 
     def die(self, *brokers: str) -> None:
@@ -163,6 +165,14 @@ def test_a_leaving_primary_hands_over_to_no_other_that_leaves_or_is_behind() -> 
         made("abc", "abc"), ("a", "b", "c"), leaving=frozenset("ab"), behind=frozenset("c")
     )
     assert now.next() is None
+
+
+def test_who_is_unfit_holds_a_copy_and_is_no_heir() -> None:
+    now = Situation(made("abc", "bc", primary="b"), ("a", "b", "c"), unfit=frozenset("a"))
+    assert [step.primary for step in now.settle()] == ["b", "b"]
+    assert set(now.config.isr) == set("abc")
+    now.leaving = frozenset("b")
+    assert [step.primary for step in now.settle()] == ["b", "c"]
 
 
 def test_a_primary_that_is_a_target_yields_to_the_first_target_alone() -> None:

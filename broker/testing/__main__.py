@@ -21,7 +21,13 @@ WORKERS = 2
 
 def main() -> int:
     options = _parse()
-    run = partial(_run, brokers=options.brokers, seconds=options.seconds, twice=options.twice)
+    run = partial(
+        _run,
+        brokers=options.brokers,
+        seconds=options.seconds,
+        destructive=options.destructive,
+        twice=options.twice,
+    )
     failed = 0
     started = time.monotonic()
     for outcome in _outcomes(options, run):
@@ -39,6 +45,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=_range, help="many: FIRST..LAST")
     parser.add_argument("--brokers", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=60, help="simulated; 60 by default")
+    parser.add_argument("--destructive", action="store_true", help="disks are lost, too")
     parser.add_argument("--trace", action="store_true", help="print every event of the one seed")
     parser.add_argument("--twice", action="store_true", help="each seed twice, traces compared")
     options = parser.parse_args()
@@ -63,10 +70,13 @@ def _outcomes(options: argparse.Namespace, run: partial[Outcome]) -> Iterator[Ou
         yield from pool.imap_unordered(run, seeds, chunksize=4)
 
 
-def _run(seed: int, brokers: int, seconds: int, twice: bool, trace: bool = False) -> Outcome:
-    outcome = simulate(seed, brokers=brokers, seconds=seconds, tell=print if trace else None)
+def _run(
+    seed: int, brokers: int, seconds: int, destructive: bool, twice: bool, trace: bool = False
+) -> Outcome:
+    run = partial(simulate, seed, brokers=brokers, seconds=seconds, destructive=destructive)
+    outcome = run(tell=print if trace else None)
     if twice:
-        again = simulate(seed, brokers=brokers, seconds=seconds)
+        again = run()
         assert again.trace == outcome.trace, f"seed {seed} gives two runs"
     return outcome
 

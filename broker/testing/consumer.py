@@ -82,10 +82,11 @@ class Consumer(SimulatedClient):
         )
 
     def _consumed(self, number: int, header: Header) -> None:
-        if header["re"] == "failed":
-            # It exists still where its end is not known yet.
-            if header["code"] == ConsumerExists.code or self.require_retryable(header):
-                self._later(self._consume_again, number, self._sessions)
+        if header["re"] == "ok":
+            return
+        # It may exist still where its end is not known yet.
+        if header["code"] == ConsumerExists.code or self.require_retryable(header):
+            self._later(self._consume_again, number, self._sessions)
 
     def _consume_again(self, number: int, session: int) -> None:
         if self.has_session and session == self._sessions:

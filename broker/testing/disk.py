@@ -12,6 +12,7 @@ from random import Random
 
 from broker.errors import DiskFailed, DiskFull
 from broker.storage.memory_store import MemoryStore
+from broker.storage.store import Family
 from broker.testing.schedule import MS
 
 
@@ -28,6 +29,8 @@ class SimulatedDisk:
 
     def __init__(self, random: Random, faults: DiskFaults) -> None:
         self.store = MemoryStore()
+        #: True once a bit was flipped: what is on it may be refused.
+        self.is_damaged = False
         self._random = random
         self._faults = faults
         #: While True every sync is slow: a disk that is dying.
@@ -50,6 +53,17 @@ class SimulatedDisk:
     def replace(self) -> None:
         """Another disk, with nothing on it."""
         self.store = MemoryStore()
+        self.is_damaged = False
+
+    def flip_bit(self) -> bool:
+        """Damages one row of the log; False when there is none."""
+        rows = self.store.scan(Family.LOG, b"", b"\xff" * 16, 1 << 20, 1 << 30)
+        if not rows:
+            return False
+        key, value = self._random.choice(rows)
+        self.store.flip_bit(Family.LOG, key, self._random.randrange(len(value) * 8))
+        self.is_damaged = True
+        return True
 
     def fail_next(self, kind: str) -> None:
         """``sync``: an fsync fails; ``write``: an append does; ``full``: there is no space."""

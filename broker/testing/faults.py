@@ -195,19 +195,36 @@ class Faults:
     def _empty_disk(self) -> None:
         process = self._pick(State.UP, State.DOWN)
         if process is not None and self._others_hold_all(process):
+            process.lose_disk()
+
+    def _flip_bit(self) -> None:
+        process = self._pick_up()
+        if process is not None and self._others_hold_all(process):
             process.kill()
-            process.disk.replace()
-            self._schedule.note(f"{process.name} has an empty disk")
+            if process.disk.flip_bit():
+                self._schedule.note(f"{process.name} has a damaged disk")
 
     def _others_hold_all(self, process: BrokerProcess) -> bool:
-        """True while every slot has another in-sync copy."""
+        """True while every slot has another copy in sync, on the disk that it was written to."""
+        disks = {other.name: other for other in self._processes if other is not process}
         for key, row in self._etcd.listed()[1].items():
-            if "/slots/" not in key:
-                continue
-            assert isinstance(row.value, SlotConfig)
-            if row.value.epoch and not [b for b in row.value.isr if b != process.name]:
-                return False
+            config = row.value
+            if isinstance(config, SlotConfig) and config.epoch:
+                good = [
+                    broker
+                    for broker in config.isr
+                    if broker in disks
+                    and not disks[broker].disk.is_damaged
+                    and config.incarnation_of(broker) == disks[broker].incarnation
+                ]
+                if not good:
+                    self._schedule.note(f"{process.name} is the last with {key}")
+                    return False
         return True
+
+    def replace_damaged(self, process: BrokerProcess) -> None:
+        """The operator's part: a disk that is refused makes place for an empty one."""
+        process.lose_disk()
 
     # Network
 
@@ -299,4 +316,5 @@ _INCIDENTS: dict[str, Callable[[Faults], None]] = {
     "etcd_away": Faults._etcd_away,
     "etcd_cut": Faults._etcd_cut,
     "empty_disk": Faults._empty_disk,
+    "flip_bit": Faults._flip_bit,
 }

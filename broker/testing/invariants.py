@@ -59,20 +59,20 @@ class Invariants:
     def look(self, process: BrokerProcess) -> None:
         node = process.node
         assert node is not None
-        store = process.disk.store
         for copy in insides.copies(node):
             key = (process.name, process.boots, copy.slot)
             seen = self._seen.get(key)
             if seen is None:
                 seen = self._seen[key] = _Seen()
             if copy.last_lsn != seen.scanned_lsn or copy.commit_lsn != seen.commit_lsn:
-                self._look_at_log(process.name, store, copy, seen)
+                self._look_at_log(process, copy, seen)
             if copy.reigns:
                 self._look_at_reign(process, copy)
                 if copy.serves:
                     self._look_at_leases(process, copy)
 
-    def _look_at_log(self, name: str, store: MemoryStore, copy: insides.Copy, seen: _Seen) -> None:
+    def _look_at_log(self, process: BrokerProcess, copy: insides.Copy, seen: _Seen) -> None:
+        name, store = process.name, process.disk.store
         where = f"{name} slot {copy.slot}"
         for what in ("commit_lsn", "applied_lsn", "promised_epoch"):
             before, now = getattr(seen, what), getattr(copy, what)
@@ -85,8 +85,12 @@ class Invariants:
         if is_cut and self._is_counted_on(name, copy.slot):
             self._breach(f"I3: {where}: committed entries were cut down to {copy.last_lsn}")
         seen.last_lsn = copy.last_lsn
-        self._scan(where, store, copy, seen)
-        self._learn_commits(where, store, copy)
+        if process.disk.is_damaged:
+            # A damaged row says nothing of what was written there; others tell what was.
+            seen.scanned_lsn = copy.last_lsn
+        else:
+            self._scan(where, store, copy, seen)
+        self._learn_commits(process, where, copy)
 
     def _scan(self, where: str, store: MemoryStore, copy: insides.Copy, seen: _Seen) -> None:
         """I2: one place in one epoch holds one entry, on every broker."""
@@ -104,20 +108,22 @@ class Invariants:
             seen.scanned_lsn, seen.scanned_chain = lsn, chain
         seen.scanned_lsn = copy.last_lsn
 
-    def _learn_commits(self, where: str, store: MemoryStore, copy: insides.Copy) -> None:
-        slot, instance = self.slots[copy.slot], copy.instance
+    def _learn_commits(self, process: BrokerProcess, where: str, copy: insides.Copy) -> None:
+        slot, store = self.slots[copy.slot], process.disk.store
         while slot.commit_lsn < copy.commit_lsn:
-            row = insides.log_row(store, instance, slot.commit_lsn + 1)
+            row = insides.log_row(store, copy.instance, slot.commit_lsn + 1)
             if row is None:
                 self._breach(f"I3: {where}: entry {slot.commit_lsn + 1} is committed and missing")
                 return
             try:
                 slot.commit(row)
             except DataDamaged as error:
-                self._breach(f"I2: {where}: what is committed changed: {error.text}")
+                if not process.disk.is_damaged:
+                    self._breach(f"I2: {where}: what is committed changed: {error.text}")
                 return
-        row = insides.log_row(store, instance, copy.commit_lsn)
-        if row is not None and insides.chain_of(row) != slot.chains[copy.commit_lsn - 1]:
+        row = insides.log_row(store, copy.instance, copy.commit_lsn)
+        is_other = row is not None and insides.chain_of(row) != slot.chains[copy.commit_lsn - 1]
+        if is_other and not process.disk.is_damaged:
             self._breach(f"I2: {where}: another entry is committed at {copy.commit_lsn}")
 
     def _look_at_reign(self, process: BrokerProcess, copy: insides.Copy) -> None:

@@ -61,6 +61,8 @@ class BrokerProcess:
         self.clock = DriftingClock()
         self.state = State.DOWN
         self.boots = 0
+        #: Names what is on the disk; "" for a disk that nobody has looked at.
+        self.incarnation = ""
         self.node: Node | None = None
         self.coordinator: CoordinatorClient | None = None
         self._settings = settings
@@ -91,10 +93,6 @@ class BrokerProcess:
         """A paused process takes connections and input: its kernel does."""
         return self.state is not State.DOWN
 
-    @property
-    def incarnation(self) -> str:
-        return self.node.incarnation if self.node is not None else ""
-
     def now_ms(self) -> int:
         return self.clock.now_ms(self._schedule.now_us)
 
@@ -117,6 +115,7 @@ class BrokerProcess:
             self._end(None)
             return
         self.state = State.UP
+        self.incarnation = self.node.incarnation
         self._looked_at_ms = self.now_ms()
         self._schedule.note(f"{self.name} starts, boot {self.boots}")
         self.coordinator = self._make_coordinator(self)
@@ -142,6 +141,13 @@ class BrokerProcess:
         for connection in self._network.connections_of(self):
             self._network.break_connection(connection)
         self._died(self, error)
+
+    def lose_disk(self) -> None:
+        """The machine comes back with an empty one."""
+        self.kill()
+        self.disk.replace()
+        self.incarnation = ""
+        self._schedule.note(f"{self.name} has an empty disk")
 
     def pause(self) -> None:
         if self.state is State.UP:

@@ -40,17 +40,18 @@ INCIDENTS = {
     "etcd_away": 1.0,
     "etcd_cut": 4.0,
     "empty_disk": 2.0,
+    "flip_bit": 2.0,
 }
 #: What a broker that is alone cannot meet: it has no peers and no coordinator.
 CLUSTERED = frozenset(
     {
         *("drop", "double", "reorder", "late", "unknown_swap", "slow_watch"),
         *("cut_one_way", "cut_off", "island", "compact", "leader_change", "etcd_away", "etcd_cut"),
-        "empty_disk",
+        *("empty_disk", "flip_bit"),
     }
 )
 #: Left out unless they are asked for: a broker must know how to repair what they destroy.
-DESTRUCTIVE = frozenset({"empty_disk"})
+DESTRUCTIVE = frozenset({"flip_bit"})
 
 
 @dataclass(frozen=True, slots=True)

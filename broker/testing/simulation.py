@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 from traceback import extract_tb
+from typing import Any
 
 from broker.cluster.ownership import ClusterConfig, SlotConfig
-from broker.errors import ProcessError
+from broker.errors import DataDamaged, ProcessError
 from broker.node.settings import NodeSettings
 from broker.testing import delivery
 from broker.testing.client import Clients
@@ -144,7 +145,12 @@ class Simulation:
         )
 
     def _died(self, process: BrokerProcess, error: ProcessError | None) -> None:
-        self.invariants.crashed(process)
+        if isinstance(error, DataDamaged):
+            if not process.disk.is_damaged:
+                self.breach(f"{process.name} refuses a sound disk: {error.text}")
+            self.faults.replace_damaged(process)
+        elif not process.disk.is_damaged:
+            self.invariants.crashed(process)
         self.faults.restart_later(process)
 
     def _broke(self, process: BrokerProcess, error: Exception) -> None:
@@ -153,6 +159,10 @@ class Simulation:
         self.breach(f"{process.name} raised {error!r} at {where}")
 
     # The run
+
+    def at(self, seconds: float, label: str, act: Callable[..., object], *args: Any) -> None:
+        """One act of a script, besides what the scenario draws; called before the run."""
+        self.schedule.at(int(seconds * SECOND), f"script: {label}", act, *args)
 
     def run(self) -> Outcome:
         self._begin()

@@ -7,6 +7,7 @@ request that has no answer on its connection has none at all; whoever asked send
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -62,17 +63,43 @@ class SimulatedClient:
         self._pinged_at_us = 0
         #: True from ``welcome`` until the session is lost.
         self.has_session = False
+        self.is_dead = False
+        #: What a frozen client does when it goes on; None while it runs.
+        self._held: list[Callable[[], None]] | None = None
 
     def start(self) -> None:
         delay_us = int(self.random.random() * 200 * MS)
         self.schedule.after(delay_us, f"{self.name} ticks", self._tick)
 
+    # Deaths and pauses
+
+    def die(self) -> None:
+        """The process is gone, and says goodbye to nobody."""
+        self.is_dead = True
+        if self._connection is not None:
+            self.clients.network.close(self._connection)
+        self._connection = None
+        self._forget_requests()
+
+    def freeze(self) -> None:
+        """The process stands still; its kernel takes what comes."""
+        self._held = []
+
+    def thaw(self) -> None:
+        held, self._held = self._held, None
+        for go_on in held or ():
+            go_on()
+
     # Connection
 
     def _tick(self) -> None:
+        if self.is_dead:
+            return
         now_us = self.schedule.now_us
         label = f"{self.name} ticks"
         self.schedule.after(_TICK_US + int(self.random.random() * 20 * MS), label, self._tick)
+        if self._held is not None:
+            return
         if self._connection is None:
             self.connect()
         elif self._is_stuck(now_us):
@@ -116,7 +143,7 @@ class SimulatedClient:
         self.schedule.after(delay_us, f"{self.name} connects", self._connect_again)
 
     def _connect_again(self) -> None:
-        if self._connection is None:
+        if self._connection is None and not self.is_dead:
             self.connect()
 
     def _forget_requests(self) -> None:
@@ -149,11 +176,16 @@ class SimulatedClient:
         self.send(cmd, *frames, req=self._req, **fields)
 
     def send(self, cmd: str, *frames: bytes, **fields: Any) -> None:
-        if self._connection is not None:
+        if self._held is not None:
+            self._held.append(partial(self.send, cmd, *frames, **fields))
+        elif self._connection is not None:
             header = msgpack.packb({"v": 1, "cmd": cmd, **fields})
             self.clients.network.send_to_broker(self._connection, [header, *frames])
 
     def receive(self, frames: Frames) -> None:
+        if self._held is not None:
+            self._held.append(partial(self.receive, frames))
+            return
         self._heard_at_us = self.schedule.now_us
         header = msgpack.unpackb(frames[0])
         if header["re"] == "messages":

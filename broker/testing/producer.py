@@ -70,6 +70,8 @@ class Producer(SimulatedClient):
         self._streams = [_Stream(queue, f"{name}-{queue}".encode()) for queue in queues]
         self._messages = 0
         self._stopped = False
+        #: How often what was refused by name is not sent again.
+        self.gives_up = 0.2
         #: Messages whose order among their producer's others is not promised.
         self.unordered: set[str] = set()
 
@@ -147,7 +149,7 @@ class Producer(SimulatedClient):
             return
         elif code != OutcomeUnknown.code:
             batch.refused += 1
-        if batch.seq and batch.refused == batch.sent and self.random.random() < 0.2:
+        if batch.seq and batch.refused == batch.sent and self.random.random() < self.gives_up:
             stream.unconfirmed.remove(batch)
             self.clients.history.record(stream.queue, Kind.REFUSED, self.name, batch.ids)
             return

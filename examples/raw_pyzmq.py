@@ -39,7 +39,7 @@ print("session", welcome["session"].hex(), "with", welcome["broker"])
 
 bodies = [b"first", b"second"]
 placed, _ = ask("put", batch=bodies, queue="raw", count=len(bodies))
-print("on disk on", placed["copies"], "broker, at position", placed["first"])
+print("on disk on", placed["copies"], "broker(s), at position", placed["first"])
 
 delivery, messages = ask("get", queue="raw", max=10, timeout_ms=1_000)
 print("got", messages)

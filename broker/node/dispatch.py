@@ -21,7 +21,7 @@ from broker.model import commands
 from broker.model.slots import slot_of
 from broker.node.census import Census
 from broker.node.federation import Federation
-from broker.node.put_order import PASSING, PutOrder
+from broker.node.put_order import PASSING, Behind, PutOrder
 from broker.node.reception import Reception
 from broker.node.replica import Replica
 from broker.node.replicas import Replicas
@@ -70,6 +70,7 @@ class Dispatch:
         if (
             isinstance(command, commands.Put)
             and isinstance(error, PASSING)
+            and not isinstance(error, Behind)
             and command.producer is not None
             and command.seq is not None
         ):
@@ -105,7 +106,7 @@ class Dispatch:
                 reception.adopt(replica)
         else:
             found = self._replicas.find(slot)
-            if found is None or not found.machine.is_serving:
+            if found is None or not found.machine.is_serving or self._is_placed(session, command):
                 federation = self._federation
                 federation.forwarding.forward(session, command, frames, slot, reception.now)
                 return
@@ -171,6 +172,14 @@ class Dispatch:
                 replica.machine.producers.refuse((command.producer, queue.ledger.number))
         isr = len(primary.config.isr)
         raise NotEnoughReplicas(f"{isr} of {primary.min_isr} replicas are in sync")
+
+    def _is_placed(self, session: Session, command: commands.Command) -> bool:
+        """True for what concerns a consumer that another broker serves, or none for now, though
+        the slot may be this one's by now."""
+        return (
+            isinstance(command, commands.Credit | commands.Cancel)
+            and command.consumer not in session.consumers
+        )
 
     def _slot_of(self, session: Session, command: commands.Command) -> int:
         if isinstance(command, commands.Credit | commands.Cancel):

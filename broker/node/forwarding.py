@@ -264,12 +264,18 @@ class Forwarding:
             if asked is None:
                 return
             if asked.cancels is not None:
-                self._placed.get(session.id, {}).pop(asked.cancels, None)
+                self._drop_cancelled(session.id, asked.cancels)
             elif asked.kind is commands.Consume and header["re"] == "failed":
                 self._drop_refused(session, broker, req)
         elif "consumer" in header and not self._is_for_consumer(session, broker, header):
             return
         self.raw.append((session.peer, message.raw))
+
+    def _drop_cancelled(self, session_id: bytes, number: int) -> None:
+        """Its number may have been given to another consumer meanwhile."""
+        placed = self._placed.get(session_id, {})
+        if number in placed and placed[number].is_cancelled:
+            del placed[number]
 
     def _drop_refused(self, session: Session, broker: str, req: int) -> None:
         placed = self._placed.get(session.id, {})
@@ -326,7 +332,7 @@ class Forwarding:
                 self._order.note_refused(producer, queue, sequence, now)
             if asked.cancels is not None:
                 # The consumer ended with the way to it.
-                self._placed.get(session_id, {}).pop(asked.cancels, None)
+                self._drop_cancelled(session_id, asked.cancels)
                 self.replies.append(ok(session.peer, req))
                 continue
             if asked.kind is commands.Consume:

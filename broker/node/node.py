@@ -21,7 +21,6 @@ import msgpack
 from broker.cluster.view import Change, ClusterView, Swap, SwapAnswer
 from broker.core.session import Session
 from broker.errors import NotPrimary
-from broker.limits import PUT_HELD_BACK
 from broker.model.replies import Reply
 from broker.node.census import Census
 from broker.node.dispatch import Dispatch
@@ -184,7 +183,7 @@ class Node:
             if at <= now:
                 self._wake(slot)
         if self._order:
-            self._order.forget_old(now - PUT_HELD_BACK)
+            self._order.forget_old(now)
         ops = federation.ops if federation is not None else WriteOps()
         written: Written = []
         replies = reception.take_replies()

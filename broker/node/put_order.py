@@ -21,36 +21,54 @@ IsTaken = Callable[[bytes, str, int], bool]
 _Key = tuple[bytes, str]
 
 
+class Behind(NotPrimary):
+    """The batch is refused only because one before it was."""
+
+
+class _Held:
+    """A producer's refused sequences, and until when what is behind each of them waits; at
+    ``ends_at`` the waiting is over, whoever goes on refusing whom."""
+
+    __slots__ = ("ends_at", "refused")
+
+    def __init__(self) -> None:
+        self.refused: dict[int, int] = {}
+        self.ends_at = 0
+
+
 class PutOrder:
     def __init__(self) -> None:
-        #: Refused sequences, and until when what is behind each of them waits.
-        self._refused: dict[_Key, dict[int, int]] = {}
+        self._held: dict[_Key, _Held] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._refused)
+        return bool(self._held)
 
     def note_refused(self, producer: bytes, queue: str, sequence: int, now: int) -> None:
-        self._refused.setdefault((producer, queue), {})[sequence] = now + PUT_HELD_BACK
+        """The slot cannot take it for now."""
+        held = self._held.setdefault((producer, queue), _Held())
+        held.refused[sequence] = now + PUT_HELD_BACK
+        held.ends_at = now + 2 * PUT_HELD_BACK
 
     def require_turn(self, command: Put, now: int, is_taken: IsTaken) -> None:
-        """Raises NotPrimary, which every client sits out, for a batch that would overtake."""
+        """Raises Behind, which every client sits out, for a batch that would overtake."""
         if command.producer is None or command.seq is None:
             return
         key = (command.producer, command.queue)
-        refused = self._refused.get(key)
-        if refused is None:
+        held = self._held.get(key)
+        if held is None:
             return
-        for sequence, until in sorted(refused.items()):
+        for sequence, until in sorted(held.refused.items()):
             if sequence >= command.seq:
                 break
             if now < until and not is_taken(*key, sequence):
-                raise NotPrimary(f"batch {sequence} was refused and comes first")
-            del refused[sequence]
-        refused.pop(command.seq, None)
-        if not refused:
-            del self._refused[key]
+                held.refused[command.seq] = min(now + PUT_HELD_BACK, held.ends_at)
+                raise Behind(f"batch {sequence} was refused and comes first")
+            del held.refused[sequence]
+        held.refused.pop(command.seq, None)
+        if not held.refused:
+            del self._held[key]
 
     def forget_old(self, now: int) -> None:
-        for key, refused in list(self._refused.items()):
-            if all(until <= now for until in refused.values()):
-                del self._refused[key]
+        for key, held in list(self._held.items()):
+            if all(until <= now for until in held.refused.values()):
+                del self._held[key]

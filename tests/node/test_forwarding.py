@@ -111,6 +111,22 @@ def test_a_cancelled_consumer_takes_no_more(at_b: BrokerRig) -> None:
     assert at_b.ask(PEER, "cancel", consumer=1)["error"] == "consumer_not_found"
 
 
+def test_a_number_is_free_again_at_once_when_its_consumer_is_cancelled(
+    cluster: ClusterRig, at_b: BrokerRig
+) -> None:
+    """The cancel's answer, which comes later, ends the old consumer and not the new one."""
+    consume(at_b)
+    cluster.run()
+    at_b.command(PEER, "cancel", consumer=1)
+    req = consume(at_b)
+    cluster.run()
+    assert names(at_b, req) == ["ok"]
+    at_b.sent.clear()
+    assert at_b.put("q", b"a")["count"] == 1
+    cluster.run()
+    assert deliveries(at_b.sent) == [b"a"]
+
+
 def test_a_consumers_number_is_taken_wherever_it_is(at_b: BrokerRig) -> None:
     consume(at_b)
     at_b.run()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from broker.errors import NotEnoughReplicas, NotPrimary
-from broker.limits import PUT_HELD_BACK
+from broker.limits import PUT_HELD_BACK, SECOND
 from broker.model.commands import Put
 from broker.node.put_order import PutOrder
 from tests.support.cluster_rig import BrokerRig, ClusterRig
@@ -82,6 +82,15 @@ def test_a_batch_behind_a_refused_one_does_not_lengthen_the_wait() -> None:
     order = refused(5, now=0)
     order.note_refused(b"p", "q", 6, PUT_HELD_BACK - 1)
     take(order, put(6), PUT_HELD_BACK)
+
+
+def test_a_producer_that_gives_up_each_refused_batch_is_served_again() -> None:
+    """Each is refused for the one before; the first alone had a cause of its own."""
+    order = refused(5, now=0)
+    for seq in range(6, 6 + 2 * PUT_HELD_BACK // SECOND - 1):
+        with pytest.raises(NotPrimary):
+            take(order, put(seq), (seq - 5) * SECOND)
+    take(order, put(99), 2 * PUT_HELD_BACK)
 
 
 def test_what_is_over_is_forgotten() -> None:

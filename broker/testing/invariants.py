@@ -148,12 +148,14 @@ class Invariants:
             if not queue.leases.messages:
                 continue
             true = slot.queues.get(queue.ledger.number)
-            for first, count, _ in queue.leases.ranges:
+            for first, count, lease in queue.leases.ranges:
                 where = f"{process.name} slot {copy.slot}: {queue.name} {first}+{count}"
                 if true is None or first + count > true.next_position:
                     self._breach(f"I6: {where} is delivered and not committed")
                 elif true.is_settled(first, count):
                     self._breach(f"I5: {where} is delivered after its committed settle")
+                elif true.attempts.get(first, 0) > lease.portion.attempts:
+                    self._breach(f"I5: {where} is delivered and forgets that it failed")
 
     def _look_at_late_deliveries(self, process: BrokerProcess, copy: insides.Copy) -> None:
         """R10: a successor has committed something, so this broker's tenure is over."""

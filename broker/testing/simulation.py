@@ -269,7 +269,6 @@ class Simulation:
         for events in self.history.queues.values():
             if events[-1].kind is Kind.DRAINED:
                 yield delivery.check_total_queue(events)
-            yield delivery.check_attempts(events)
             yield delivery.check_producer_order(events, unordered)
 
     def _counts(self) -> dict[str, int]:

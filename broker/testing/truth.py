@@ -15,9 +15,10 @@ from broker.testing import insides
 
 
 class TrueQueue:
-    """A queue as the committed entries made it; ``settled`` is a bitmap over all positions."""
+    """A queue as the committed entries made it; ``settled`` is a bitmap over all positions,
+    ``attempts`` has those that failed once."""
 
-    __slots__ = ("name", "next_position", "number", "settled", "uuid")
+    __slots__ = ("attempts", "name", "next_position", "number", "settled", "uuid")
 
     def __init__(self, number: int, uuid: bytes, name: str) -> None:
         self.number = number
@@ -25,6 +26,7 @@ class TrueQueue:
         self.name = name
         self.next_position = 0
         self.settled = 0
+        self.attempts: dict[int, int] = {}
 
     def settle(self, first: int, count: int) -> None:
         self.settled |= ((1 << count) - 1) << first
@@ -92,6 +94,12 @@ def _fold_settled(slot: TrueSlot, entry: entries.Settled) -> None:
         slot.queues[entry.number].settle(first, count)
 
 
+def _fold_returned(slot: TrueSlot, entry: entries.Returned) -> None:
+    attempts = slot.queues[entry.number].attempts
+    for _, first, count, failed in entry.parts:
+        attempts.update(dict.fromkeys(range(first, first + count), failed))
+
+
 def _fold_purged(slot: TrueSlot, entry: entries.Purged) -> None:
     low = 0
     for first, count in [*entry.kept, (entry.up_to, 0)]:
@@ -104,5 +112,6 @@ _FOLDS: dict[type[entries.Entry], Callable[[TrueSlot, Any], None]] = {
     entries.QueueDeleted: _fold_deleted,
     entries.BatchPut: _fold_put,
     entries.Settled: _fold_settled,
+    entries.Returned: _fold_returned,
     entries.Purged: _fold_purged,
 }

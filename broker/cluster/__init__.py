@@ -1,1 +1,1 @@
-"""The pure cluster: which slot a name belongs to, and the log of a slot."""
+"""The pure cluster: who should hold a slot, who does, and a slot's log and its replication."""

@@ -45,7 +45,6 @@ class Progress:
         "repeated_at",
         "sent_at",
         "steady_since",
-        "told_commit",
         "was_slow",
     )
 
@@ -56,7 +55,6 @@ class Progress:
         self.next_lsn = next_lsn
         self.received_lsn = 0
         self.durable_lsn = 0
-        self.told_commit = 0
         #: True until an answer tells where its log agrees with ours.
         self.is_probing = True
         self.sent_at = 0

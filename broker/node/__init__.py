@@ -1,1 +1,1 @@
-"""The pure glue of a broker: slots, core and store as one turn-taking machine."""
+"""The pure glue of a broker: slots, core, store and other brokers as one turn-taking machine."""

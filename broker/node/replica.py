@@ -335,7 +335,6 @@ class Replica:
                     break
                 sends.append((progress.broker, message))
                 progress.note_sent(message.prev_lsn + len(message.rows), size, now)
-                progress.told_commit = log.commit_lsn
                 is_due = False
                 if progress.is_probing or not progress.has_room:
                     break

@@ -11,8 +11,21 @@ import pytest
 from broker.testing.report import report
 from broker.testing.simulation import simulate
 
-#: Seeds that have failed once, with the brokers that they had and what they showed.
-FAILED_ONCE: tuple[tuple[int, int], ...] = ()
+#: (seed, brokers) of runs that have failed once.
+FAILED_ONCE = [
+    (1, 3),  # consumers were forgotten by a primary that took over from itself
+    (2, 3),  # a batch overtook one that was forwarded to a dead primary
+    (9, 3),
+    (16, 3),  # a primary acted again after its tenure, before it knew of its successor
+    (21, 3),  # turn after turn while a primary might not act
+    (32, 3),  # batches behind a refused one waited for ever
+    (235, 3),
+    (270, 3),
+    (279, 3),  # turn after turn before the coordinator's first answer
+    (306, 3),  # a follower cut committed entries, sent rows that were numbered wrongly
+    (334, 3),  # a reign ended with entries of a queue that it had never seen
+    (3255, 3),
+]
 
 
 @pytest.mark.parametrize("seed", range(1, 13))

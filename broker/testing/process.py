@@ -20,8 +20,8 @@ from broker.node.settings import NodeSettings
 from broker.testing.clock import DriftingClock
 from broker.testing.coordinator_client import CoordinatorClient
 from broker.testing.disk import SimulatedDisk
-from broker.testing.network import Connection, Frames, Network
-from broker.testing.schedule import MS, Event, Schedule
+from broker.testing.network import Frames, Network
+from broker.testing.schedule import Event, Schedule
 
 #: As the reactor does: a longer gap between two turns is a pause of the process.
 PAUSE_MS = 1_000
@@ -286,15 +286,3 @@ class BrokerProcess:
     def wake(self) -> None:
         """Looks at the node now, whatever it asked for: its clock was changed."""
         self._turn_at(self._schedule.now_us)
-
-    def connections(self) -> list[Connection]:
-        return self._network.connections_of(self)
-
-    @property
-    def idle_ms(self) -> int:
-        """How long ago the node had its last turn."""
-        return self.now_ms() - self._looked_at_ms
-
-
-#: Between a death and the next start, at the least.
-RESTART_US_MIN = 50 * MS

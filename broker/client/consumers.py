@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from broker.client.copies import Copies
 from broker.client.credit import CreditWindow
-from broker.client.delivery import TAKEN, Part, Run, read_runs
+from broker.client.delivery import TAKEN, Part, Run, cut, read_runs
 from broker.client.waiters import Waiters
 from broker.errors import (
     MsgQueueError,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from broker.client.exchange import Exchange
     from broker.client.ledger import Ledger
     from broker.client.routes import Route, Routes
-    from broker.client.settles import Settles
+    from broker.client.settles import Settle, Settles
 
 RETRY_MS = 500
 #: The owner could not: the consumer begins anew there or elsewhere.
@@ -58,6 +59,10 @@ class Consumer:
         self.auto_ack = auto_ack
         self.concurrency = concurrency
         self.prefetched: deque[Part] = deque()
+        #: Prefetched as well, and waiting for what becomes of older deliveries.
+        self.withheld: deque[Part] = deque()
+        #: True while some of either may have an older delivery beside them.
+        self.has_copies = False
         #: Why there will be no more deliveries.
         self.error: MsgQueueError | None = None
         self.is_leaving = False
@@ -106,8 +111,11 @@ class Consumers:
         self._consumers: dict[int, Consumer] = {}
         self._next_number = 1
         self._retry_at: int | None = None
+        self._copies = Copies(settles, counters)
+        self._sift_at: int | None = None
         settles.take_credit = self._take_credit
         settles.leases_lost = self._leases_lost
+        settles.copied_settled = self._copied_settled
 
     def add(
         self,
@@ -152,9 +160,11 @@ class Consumers:
             return
         for run in runs:
             self._prefetch(consumer, ledger, run)
+        if ledger.older and not consumer.auto_ack:
+            self._copies.watch(consumer)
         ledger.flush_at = max(consumer.window.size // 2, 1)
         if consumer.is_leaving:
-            self._put_back(consumer, consumer.prefetched)
+            self._put_back_all(consumer)
         consumer.waiters.tell()
 
     def cancelled(self, reply: Reply, exchange: Exchange, now: int) -> None:
@@ -182,12 +192,14 @@ class Consumers:
 
     def take(self, consumer: Consumer, limit: int, now: int) -> list[Part]:
         """Up to ``limit`` prefetched messages, which are then in hand; raises what ended it."""
+        if consumer.has_copies:
+            self._copies.sift(consumer)
         if not consumer.prefetched:
             self._flush(consumer)
         excess = consumer.window.adapt(now)
         if excess:
-            self._put_back(consumer, _cut(consumer.prefetched, excess, at_end=True))
-        parts = _cut(consumer.prefetched, limit)
+            self._put_back(consumer, cut(consumer.prefetched, excess, at_end=True))
+        parts = cut(consumer.prefetched, limit)
         for run, start, stop in parts:
             consumer.window.taken(stop - start, run.bytes_between(start, stop), now)
             if consumer.auto_ack:
@@ -212,7 +224,7 @@ class Consumers:
             size = run.bytes_between(start, stop)
             consumer.window.given_back(start - stop, -size)
         self._flush(consumer)
-        self._put_back(consumer, consumer.prefetched)
+        self._put_back_all(consumer)
         if consumer.exchange is None or consumer.error is not None:
             self._consumers.pop(consumer.number, None)
             return
@@ -232,9 +244,19 @@ class Consumers:
             for consumer in self._consumers.values():
                 if not consumer.is_settled and not consumer.is_leaving:
                     self._consume(consumer, now)
+        if not self._copies:
+            self._sift_at = None
+        elif self._sift_at is None:
+            self._sift_at = now + RETRY_MS
+        elif now >= self._sift_at:
+            self._sift_at = now + RETRY_MS  # Older deliveries may also end without a settle.
+            for consumer in self._copies:
+                self._copies.sift(consumer)
+                self._copies_changed(consumer)
 
     def next_at(self) -> int | None:
-        return self._retry_at
+        instants = [at for at in (self._retry_at, self._sift_at) if at is not None]
+        return min(instants, default=None)
 
     def _consume(self, consumer: Consumer, now: int) -> None:
         """Consumes on the queue's present line; where it did so before, it ends first.
@@ -343,6 +365,26 @@ class Consumers:
         if consumer is not None:
             consumer.window.lost(messages)
 
+    def _copied_settled(self, settle: Settle) -> None:
+        concerned = list(self._copies)
+        self._copies.settled(settle)
+        for consumer in concerned:
+            self._copies_changed(consumer)
+
+    def _copies_changed(self, consumer: Consumer) -> None:
+        if consumer.is_leaving:
+            self._put_back_all(consumer)
+            return
+        self._grant(consumer)
+        if consumer.has_news:
+            consumer.waiters.tell()
+
+    def _put_back_all(self, consumer: Consumer) -> None:
+        """But for copies whose older delivery is held: to return them would end that, too."""
+        if consumer.has_copies:
+            self._copies.sift(consumer)
+        self._put_back(consumer, consumer.prefetched)
+
     def _put_back(self, consumer: Consumer, parts: Iterable[Part]) -> None:
         """Returns prefetched messages; those of an auto-ack consumer are gone already."""
         for run, start, stop in list(parts):
@@ -356,21 +398,3 @@ class Consumers:
                 run.lose(first, count)
         if parts is consumer.prefetched:
             consumer.prefetched.clear()
-
-
-def _cut(prefetched: deque[Part], limit: int, at_end: bool = False) -> list[Part]:
-    """Takes ``limit`` messages out of ``prefetched``, from the front or from the end."""
-    parts: list[Part] = []
-    while prefetched and limit > 0:
-        run, start, stop = prefetched.pop() if at_end else prefetched.popleft()
-        if stop - start > limit:
-            border = stop - limit if at_end else start + limit
-            prefetched_part, part = (run, start, border), (run, border, stop)
-            if not at_end:
-                prefetched_part, part = part, prefetched_part
-            (prefetched.append if at_end else prefetched.appendleft)(prefetched_part)
-        else:
-            part = (run, start, stop)
-        parts.append(part)
-        limit -= part[2] - part[1]
-    return parts

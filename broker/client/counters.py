@@ -27,7 +27,8 @@ class Counters:
     messages_given_back: int = 0
     #: Prefetched messages of an auto-ack consumer that nobody looked at: at most once.
     messages_unseen: int = 0
-    #: Messages dropped because their broker had lost the queue when it delivered them.
+    #: Messages dropped because their broker had lost the queue when it delivered them, or because
+    #: they were settled here under the delivery of an earlier owner.
     messages_stale: int = 0
 
     def as_map(self) -> dict[str, int]:

@@ -6,7 +6,9 @@ at most once, however many hands hold its message.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from broker.client.codec import ELEMENT_OVERHEAD, Reply, decode_batch, decode_columns
@@ -95,6 +97,44 @@ class Run:
 
 #: (run, start, stop): the messages of ``run`` from ``start`` to before ``stop``
 Part = tuple[Run, int, int]
+
+
+def cut(prefetched: deque[Part], limit: int, at_end: bool = False) -> list[Part]:
+    """Takes ``limit`` messages out of ``prefetched``, from the front or from the end."""
+    parts: list[Part] = []
+    while prefetched and limit > 0:
+        run, start, stop = prefetched.pop() if at_end else prefetched.popleft()
+        if stop - start > limit:
+            border = stop - limit if at_end else start + limit
+            prefetched_part, part = (run, start, border), (run, border, stop)
+            if not at_end:
+                prefetched_part, part = part, prefetched_part
+            (prefetched.append if at_end else prefetched.appendleft)(prefetched_part)
+        else:
+            part = (run, start, stop)
+        parts.append(part)
+        limit -= part[2] - part[1]
+    return parts
+
+
+def split(part: Part, ranges: list[Range]) -> tuple[list[Part], list[Part]]:
+    """What is held of ``part`` within ``ranges`` (with its attempts), and all the rest."""
+    run, start, stop = part
+    if not ranges:
+        return [], [part]
+    covered = bytearray(stop - start)
+    for first, count, attempts in ranges:
+        low, high = max(first - run.first, start), min(first + count - run.first, stop)
+        if attempts == run.attempts and low < high:
+            covered[low - start : high - start] = b"\1" * (high - low)
+    inside: list[Part] = []
+    outside: list[Part] = []
+    held = (mark == HELD for mark in run.marks[start:stop])
+    for is_inside, group in groupby(map(all, zip(covered, held, strict=True))):
+        end = start + len(list(group))
+        (inside if is_inside else outside).append((run, start, end))
+        start = end
+    return inside, outside
 
 
 def credit_bytes(reply: Reply, messages: int) -> int:

@@ -16,6 +16,12 @@ from broker.model.slots import slot_of
 _SLOT_AND_EPOCH = Struct(">HQ")
 
 
+def is_older(tag: bytes, other: bytes) -> bool:
+    """Whether both are of one queue, and ``tag`` is of an earlier reign than the other."""
+    size = _SLOT_AND_EPOCH.size
+    return tag[size:] == other[size:] and tag < other
+
+
 class Directory:
     def __init__(self) -> None:
         #: Client addresses of the brokers that are alive, by their ids.

@@ -59,6 +59,10 @@ class Ledger:
         self.flush_at = 1
         #: Runs that somebody still holds; a message that nobody can settle needs no care.
         self.runs: WeakSet[Run] = WeakSet()
+        #: Those of earlier reigns that may concern the same messages; none on a lone broker.
+        self.older: list[Ledger] = []
+        #: True when it is one of those to another ledger.
+        self.is_outlived = False
         self._acked: list[Range] = []
         # The range that acks are merged into: its first position, the one behind it, attempts.
         self._first = 0
@@ -117,6 +121,13 @@ class Ledger:
             merged = merge(ranges)
             for start in range(0, len(merged), RANGES_MAX):
                 yield kind, merged[start : start + RANGES_MAX]
+
+    def waiting(self) -> Iterator[tuple[SettleKind, list[Range]]]:
+        """What is gathered, without taking it."""
+        yield ACK, self._acked
+        if self._end >= 0:
+            yield ACK, [(self._first, self._end - self._first, self._attempts)]
+        yield from self._others.items()
 
     def held(self) -> list[Range]:
         """All that is delivered and neither settled nor lost."""

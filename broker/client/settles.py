@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from broker.client.directory import is_older
 from broker.client.ledger import GIVE_BACK, Ledger, SettleKind, merge
 from broker.client.outcome import Outcome
 from broker.errors import MsgQueueError, OutcomeUnknown
@@ -77,6 +78,8 @@ class Settles:
         # nobody's here any more; both set by the consumers' side.
         self.take_credit: TakeCredit = lambda _: {}
         self.leases_lost: Callable[[Ledger, int], None] = lambda _, __: None
+        #: A settle was answered for good whose messages may have been delivered again meanwhile.
+        self.copied_settled: Callable[[Settle], None] = lambda _: None
         self._routes = routes
         self._directory = directory
         self._counters = counters
@@ -105,7 +108,24 @@ class Settles:
             ledger = self._current[key] = Ledger(route, exchange, tag, consumer, lease_ms)
             self._ledgers[ledger] = None
             ledger.flush_at = GATHERED_MAX
+            if self._directory.is_known:
+                ledger.older = [each for each in self._all_ledgers() if is_older(each.tag, tag)]
+                for older in ledger.older:
+                    older.is_outlived = True
         return ledger
+
+    def concerns(self, ledger: Ledger) -> bool:
+        """Whether anything of it is still held, or a settle of it on its way."""
+        return bool(ledger.gathered or len(ledger.runs)) or any(
+            settle.ledger is ledger for settle in self.unconfirmed
+        )
+
+    def on_their_way(self, ledger: Ledger) -> Iterator[tuple[SettleKind, list[Range]]]:
+        """What is settled of it and not confirmed, or not even sent."""
+        yield from ledger.waiting()
+        for settle in self.unconfirmed:
+            if settle.ledger is ledger:
+                yield settle.kind, settle.ranges
 
     def of_consumer(self, consumer: int) -> Iterator[Ledger]:
         return (ledger for ledger in self._ledgers if ledger.consumer == consumer)
@@ -262,7 +282,13 @@ class Settles:
         if error is None:
             self._counters.settles_confirmed += 0 if gives_back else settle.messages
             settle.finish(reply.header)
-            return
+        else:
+            self._refused_for_good(settle, error, reply)
+        if settle.ledger.is_outlived:
+            self.copied_settled(settle)
+
+    def _refused_for_good(self, settle: Settle, error: MsgQueueError, reply: Reply) -> None:
+        gives_back = settle.kind is GIVE_BACK
         settle.lost = [tuple(lost) for lost in reply.header.get("lost", settle.ranges)]
         lost = sum(count for _, count, *_ in settle.lost)
         self._counters.leases_lost += lost

@@ -56,6 +56,19 @@ class ClusterBroker(ScriptedBroker):
             for number in [n for n, c in session.consumers.items() if c.queue == queue]:
                 del session.consumers[number]
 
+    def deliver_held(self, queue: str) -> None:
+        def deliver() -> None:
+            with self._cluster.lock:
+                for session in self.sessions.values():
+                    held = self.queue(queue).held_by(session.id)
+                    for consumer in session.consumers.values():
+                        consumer.credit -= len(held)
+                        self._deliver(
+                            session, self.queue(queue), held, {"consumer": consumer.number}
+                        )
+
+        self._do(deliver)
+
     def _receive(self, peer: bytes, frames: list[bytes]) -> None:
         with self._cluster.lock:
             super()._receive(peer, frames)
@@ -139,6 +152,12 @@ class ScriptedCluster:
                 former.end_consumers(queue)
             for message in self.queues[queue].messages.values() if queue in self.queues else ():
                 message.holder = None
+
+    def deliver_again(self, queue: str) -> None:
+        """A new reign whose first act is to deliver what is held once more, to its holders."""
+        with self.lock:
+            self.epochs[slot_of(queue)] += 1
+        self.brokers[self.owner_of(queue)].deliver_held(queue)
 
     def kill(self, broker: str) -> None:
         self._dead.add(broker)

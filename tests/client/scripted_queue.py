@@ -126,6 +126,9 @@ class ScriptedQueue:
                 lost.append(position)
         return held, lost
 
+    def held_by(self, session: bytes) -> list[int]:
+        return [p for p, message in self.messages.items() if message.holder == session]
+
     def give_back_all(self, session: bytes) -> None:
         for message in self.messages.values():
             if message.holder == session:

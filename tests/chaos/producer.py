@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 
 from broker.testing.history import Kind
-from patterns import BulkConfirm, Client, Confirm, ProducerExpired, Queue, QueueFull
+from patterns import BulkConfirm, Client, Confirm, MsgQueueError, ProducerExpired, Queue, QueueFull
 from tests.chaos.load import QUEUE, make_body, stop_on_sigterm
 from tests.checkers.history import Recorder
 from tests.support.waiting import DEADLINE_S
@@ -24,6 +24,11 @@ UNCONFIRMED_MAX = 100
 BATCH_MAX = 100
 FILL_BYTES_MAX = 1_000
 FULL_S = 0.05
+#: The queue is looked at after so many puts, and left alone while it holds more than this.  Its own
+#: limit is far above: a batch that is refused as too much, with an answer that is lost, comes again
+#: behind smaller ones that were taken, and says nothing about order.
+LOOK_EVERY = 50
+BACKLOG_MAX = 2_000
 
 
 class Producer:
@@ -36,12 +41,26 @@ class Producer:
         self._unconfirmed: deque[tuple[Confirm | BulkConfirm, list[str]]] = deque()
 
     def run(self, stop: threading.Event) -> None:
-        while not stop.is_set():
+        for number in count():
+            if stop.is_set():
+                break
+            if number % LOOK_EVERY == 0:
+                self._wait_for_consumers(stop)
             self._put()
             if len(self._unconfirmed) > UNCONFIRMED_MAX and not self._maybe_confirm():
                 stop.wait(FULL_S)
         while self._unconfirmed:
             self._maybe_confirm()
+
+    def _wait_for_consumers(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                if self._queue.stats()["messages"] <= BACKLOG_MAX:
+                    return
+            except MsgQueueError:
+                # The owner is gone; a put waits for the next one as well.
+                return
+            stop.wait(FULL_S)
 
     def _put(self) -> None:
         chance = self._chance

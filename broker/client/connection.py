@@ -60,7 +60,8 @@ class Connection:
         self._timeout_ms = timeout_ms
         self._draw = draw
         self._failures = 0
-        self._heard_at = 0
+        #: When the last reply came, whatever it was.
+        self.heard_at = 0
         #: When to connect, while waiting; when to ping, while open; else the attempt's end.
         self._next_at = 0
 
@@ -104,7 +105,7 @@ class Connection:
         self._exchange.ask(fields, answered)
 
     def heard(self, now: int) -> None:
-        self._heard_at = now
+        self.heard_at = now
 
     def lost(self, now: int, why: str) -> None:
         """Ends this connection; the next address is tried after a pause."""
@@ -131,7 +132,7 @@ class Connection:
             return None
         if self.state is State.CONNECTING:
             return "no answer"
-        if now - self._heard_at >= self._timeout_ms * 2 // 3:
+        if now - self.heard_at >= self._timeout_ms * 2 // 3:
             return "silent for too long"
         self._ping(now)
         return None
@@ -142,9 +143,13 @@ class Connection:
     def close(self) -> None:
         self.state = State.CLOSED
 
+    def probe(self) -> None:
+        """Whoever is there answers at once."""
+        self._exchange.ask({"cmd": "ping"}, lambda _reply, _now: None)
+
     def _ping(self, now: int) -> None:
         self._next_at = now + self._timeout_ms // 3
-        self._exchange.ask({"cmd": "ping"}, lambda _reply, _now: None)
+        self.probe()
 
     def _welcomed(self, reply: Reply, now: int) -> None:
         error: MsgQueueError | None = reply.error()

@@ -24,6 +24,11 @@ class Exchange:
         self._handlers: dict[int, Handler] = {}
         self._next_req = 1
 
+    @property
+    def owes(self) -> bool:
+        """True while an answer is waited for."""
+        return bool(self._handlers)
+
     def ask(self, fields: dict[str, Any], handler: Handler, *frames: bytes) -> None:
         """Sends a command whose reply goes to ``handler``."""
         req = self._next_req

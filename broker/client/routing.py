@@ -6,6 +6,8 @@ and their parts do.  Laws:
 - A queue uses one line at a time: its owner's, or any other broker's while the owner is not
   known or not reached.  It leaves a line that works for its owner's alone.
 - On a lone broker there is one line, and every queue uses it.
+- A line that owes an answer and is silent is asked after at the others; a queue whose owner
+  changed meanwhile leaves it as if it were lost.
 - A line that no queue uses is closed; there are never more than brokers and one.
 """
 
@@ -58,11 +60,17 @@ class Routing:
         self._is_doubtful = False
         self._pace = RefreshPace(draw)
         self._asked = 0
+        self._scouted = 0
         self._asked_line: Line | None = None
 
     def doubt(self) -> None:
         """Something told that the map is not right any more; a lone broker has none."""
         self._is_doubtful = self._is_clustered
+
+    @property
+    def is_owed_answers(self) -> bool:
+        """True while the lines must be watched for their silence."""
+        return self._is_clustered and any(line.exchange.owes for line in self.lines)
 
     def opened(self, line: Line, now: int) -> None:
         """A session has begun on ``line``."""
@@ -93,6 +101,7 @@ class Routing:
         if not self._is_clustered:
             return
         self._tick_lines(now)
+        self._watch_lines(now)
         if not self._pace.may_ask(now):
             return
         if self._is_waiting_for_map and self._asked_line is self.entry:
@@ -110,11 +119,11 @@ class Routing:
 
     @property
     def _wants_map(self) -> bool:
-        return self._is_doubtful or self._is_unsettled
+        return self._is_doubtful or self._is_unsettled or any(line.is_silent for line in self.lines)
 
     @property
     def _has_open_line(self) -> bool:
-        return any(line.connection.is_open for line in self.lines)
+        return any(line.is_heard for line in self.lines)
 
     @property
     def _is_waiting_for_map(self) -> bool:
@@ -135,9 +144,33 @@ class Routing:
             elif unused_ms >= UNUSED_MS and not line.is_leaving:
                 line.say_goodbye()
 
+    def _watch_lines(self, now: int) -> None:
+        for line in self.lines:
+            line.watch(now)
+            if line.is_silent and line is self._asked_line:
+                self._asked_line = None
+                self._pace.answered()
+        if any(line.is_silent for line in self.lines):
+            self._scout()
+
+    def _scout(self) -> None:
+        """Makes a line to somebody else where only silent ones could be asked."""
+        if any(not line.is_silent and (line.is_ready or line.is_promising) for line in self.lines):
+            return
+        unknown = [
+            broker
+            for broker, addresses in self.directory.addresses.items()
+            if addresses and not any(line.serves(broker) for line in self.lines)
+        ]
+        if unknown:
+            self._scouted += 1
+            broker = unknown[self._scouted % len(unknown)]
+            line = self._make_line(broker, self.directory.addresses[broker])
+            self.lines = (*self.lines, line)
+
     def _ask_next(self, now: int) -> None:
         """Asks another line each time: a broker may be cut off from what the others know."""
-        open_lines = [line for line in self.lines if line.connection.is_open]
+        open_lines = [line for line in self.lines if line.is_heard]
         if self._is_waiting_for_map:
             self._ask(self.entry, now)
         elif open_lines:
@@ -216,13 +249,15 @@ class Routing:
     def _choose(self, owner: str, current: Line | None) -> tuple[Line, Line | None]:
         """The line to use now, and the line to the owner if there is any."""
         wanted = self._find_owner(owner, current) if owner else None
-        works = current is not None and current.is_ready
+        works = current is not None and current.works
         if wanted is not None and (wanted.is_ready or (wanted.is_promising and not works)):
             return wanted, wanted
         if current is not None and works:
             return current, wanted
-        ready = (line for line in self.lines if line.is_ready)
-        return next(ready, self.entry), wanted
+        ready = sorted(
+            (line for line in self.lines if line.is_ready), key=lambda each: each.is_silent
+        )
+        return ready[0] if ready else self.entry, wanted
 
     def _find_owner(self, owner: str, current: Line | None) -> Line | None:
         """Made anew when there is none; None when nobody tells where the owner is."""

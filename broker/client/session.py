@@ -120,6 +120,11 @@ class Session:
         return any(line.exchange.outgoing for line in lines)
 
     @property
+    def is_owed_answers(self) -> bool:
+        """True while it matters in a second, and not only in many, that nothing is heard."""
+        return self._routing.is_owed_answers
+
+    @property
     def unconfirmed(self) -> list[Outcome]:
         """What is sent, or waits to be sent, and not confirmed yet."""
         return [*self.settles.unconfirmed, *self.puts.unconfirmed]

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from broker.client import forks
+from broker.client.line import PROBE_MS
 from broker.client.pump import Pump, now_ms
 from broker.client.session import Session
 from broker.client.sleeper import FOREVER_MS, Sleeper
@@ -91,6 +92,8 @@ class SyncDriver:
     def turn(self, is_due: bool = False) -> None:
         """Does what is due, sends and receives, without waiting.  The lock is held."""
         self._pump.run()
+        if self._sleeps_until and self.session.is_owed_answers:
+            self.soon(PROBE_MS)
         if self._pump.news == self._news and not is_due:
             return
         self._news = self._pump.news

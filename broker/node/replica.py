@@ -251,13 +251,15 @@ class Replica:
         """What the slot does in a turn; gives the last lsn written, if anything was."""
         machine = self.machine
         machine.log.advance_time(now)
+        if self._outruns_checkpoint():
+            self.checkpoint(ops)
         if machine.is_serving:
             if may_act:
                 tick(machine)
                 serve(machine)
             self.keep_up(ops, settings, may_act)
             seal(machine)
-        elif self._is_checkpoint_due(settings) or _has_trim(machine):
+        elif self._is_checkpoint_due(settings):
             self.checkpoint(ops)
         self.store.write_effects(ops, machine)
         primary = self.primary
@@ -297,6 +299,14 @@ class Replica:
             store.bytes_since_checkpoint >= settings.checkpoint_bytes
             or store.entries_since_checkpoint >= settings.checkpoint_entries
             or (self.changed and self.machine.now - self.checkpointed_at >= CHECKPOINT_DIRTY)
+        )
+
+    def _outruns_checkpoint(self) -> bool:
+        """A trim takes log rows away: the checkpoint that makes them needless goes with it, where
+        it was written by another broker, or was lost with the power."""
+        return any(
+            isinstance(effect, Trimmed) and effect.to_lsn > self.store.checkpoint_lsn
+            for effect in self.machine.disk_effects
         )
 
     def checkpoint(self, ops: WriteOps) -> int:
@@ -385,8 +395,3 @@ class Replica:
             if size >= PREPARE_BYTES_MAX:
                 break
         return rows
-
-
-def _has_trim(machine: SlotMachine) -> bool:
-    """A trim takes log rows away: the checkpoint that makes them needless goes with it."""
-    return any(isinstance(effect, Trimmed) for effect in machine.disk_effects)

@@ -58,6 +58,7 @@ def open_machine(
     )
     if meta:
         slot_store.trim_lsn = meta["trim_lsn"]
+        slot_store.checkpoint_lsn = applied_lsn
         machine.next_queue_number = meta["next_queue_number"]
         _read_rows(store, instance, machine)
     _read_log(store, instance, slot_store, machine)

@@ -55,6 +55,8 @@ class SlotStore:
         self.trim_lsn = 0
         #: No primary of an earlier epoch is listened to any more.
         self.promised_epoch = 0
+        #: What the last checkpoint stands for.
+        self.checkpoint_lsn = 0
         #: Written since the last checkpoint.
         self.bytes_since_checkpoint = 0
         self.entries_since_checkpoint = 0
@@ -315,6 +317,7 @@ class SlotStore:
         ops.put(Family.STATE, keys.meta_key(self.instance), msgpack.packb(meta))
         self.bytes_since_checkpoint = 0
         self.entries_since_checkpoint = 0
+        self.checkpoint_lsn = log.applied_lsn
         return log.applied_lsn
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgpack
 
-from broker.errors import BY_CODE, NoSession, NotNow, ProtocolError
+from broker.errors import BY_CODE, ConsumerNotFound, NoSession, NotNow, ProtocolError
 from broker.testing.history import History
 from broker.testing.network import Connection, Frames, Network
 from broker.testing.schedule import MS, SECOND, Schedule
@@ -197,7 +197,7 @@ class SimulatedClient:
         elif header.get("req") in self._asked:
             _, answered = self._asked.pop(header["req"])
             answered(header)
-        elif header["re"] == "failed":
+        elif header["re"] == "failed" and not _is_crossed(header):
             self.failed(header)
 
     def require_retryable(self, header: Header) -> bool:
@@ -228,3 +228,8 @@ class SimulatedClient:
 
     def each_tick(self) -> None:
         """Twice a second, whatever the connection does."""
+
+
+def _is_crossed(header: Header) -> bool:
+    """Credit that was on its way when its consumer's broker was lost; the consume is told so."""
+    return header.get("cmd") == "credit" and header.get("code") == ConsumerNotFound.code

@@ -1,8 +1,4 @@
-"""Names to slots, and slots to the brokers that should hold them.
-
-The hash ring is cut into a fixed number of slots when a cluster is made; a name belongs to
-one slot for good.  The hash is stable over processes, machines and versions: the first eight
-bytes of BLAKE2b of the name, big-endian, modulo the number of slots.
+"""Slots to the brokers that should hold them.
 
 Each slot has a place on the ring and each broker tokens, in proportion to its weight.  A slot's
 targets are the next brokers clockwise, except that a broker that has its share is passed over
@@ -14,20 +10,16 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from hashlib import blake2b
 from typing import TypeVar
 
 from broker.cluster.ownership import Member
+from broker.model.slots import place_of
 
 #: Tokens of a broker that has a weight of 100.
 TOKENS = 64
 CIRCLE = 1 << 64
 
 Name = TypeVar("Name", str, tuple[str, str])
-
-
-def place_of(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 class Ring:

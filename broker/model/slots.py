@@ -12,7 +12,11 @@ from functools import lru_cache
 from hashlib import blake2b
 
 
+def place_of(text: str) -> int:
+    """Where a text stands on a circle of 2^64 places."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
 @lru_cache(maxsize=65_536)
 def slot_of(name: str, slots: int) -> int:
-    digest = blake2b(name.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") % slots
+    return place_of(name) % slots

@@ -125,6 +125,24 @@ class QueueDeleted(RequestRefused):
     code, name = 129, "queue_deleted"
 
 
+class MessageNotFound(RequestRefused):
+    """No waiting message has that position or id."""
+
+    code, name = 130, "message_not_found"
+
+
+class TransactionSpansSlots(RequestRefused):
+    """All settles of one transaction are of queues in one slot."""
+
+    code, name = 131, "transaction_spans_slots"
+
+
+class IdsNotIndexed(RequestRefused):
+    """The queue keeps no index of ids: it has neither dedup by id nor ``index_ids``."""
+
+    code, name = 132, "ids_not_indexed"
+
+
 class NotNow(MsgQueueError):
     """The broker cannot do it at this moment; the same request may succeed later."""
 
@@ -169,6 +187,12 @@ class OutcomeUnknown(NotNow):
     """The slot's primary changed before the answer: it may or may not have happened."""
 
     code, name = 208, "outcome_unknown"
+
+
+class DedupFull(NotNow):
+    """The queue remembers as many ids as it may."""
+
+    code, name = 209, "dedup_full"
 
 
 class RightLost(MsgQueueError):

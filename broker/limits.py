@@ -57,12 +57,29 @@ PRIORITY_MAX = 9
 DELAYED_LANES = 16
 TTL_MAX = 10 * 365 * DAY
 DELAY_MAX = 10 * 365 * DAY
+#: Of a queue with a dead-letter queue: one try and three retries.
+MAX_ATTEMPTS_DEFAULT = 4
+PARTITIONS_MAX = 1_024
+DEDUP_WINDOW_DEFAULT = 5 * MINUTE
+DEDUP_WINDOW_MAX = 7 * DAY
+#: Ids that one queue remembers; above it puts get dedup_full.
+IDS_MAX = 10_000_000
+#: Messages that a keyed queue, or one with selectors, looks at besides those in flight.
+CHOICE_WINDOW_MAX = 100_000
 
 # Producers (dedup by sequence)
 UNCONFIRMED_BATCHES_MAX = 1_024
 SEQUENCE_WINDOW = 1_024
 PRODUCERS_PER_SLOT_MAX = 100_000
 PRODUCER_IDLE = 24 * HOUR
+
+# Transfers between queues
+#: Batches under way from one slot to one queue.
+TRANSFERS_UNDER_WAY_MAX = 64
+#: A target that refuses is asked again after so long.
+TRANSFER_RETRY = 1 * SECOND
+#: Puts of one transaction.
+TRANSACTION_PUTS_MAX = 64
 
 # Slots and the log
 SLOTS_DEFAULT = 64

@@ -24,7 +24,7 @@ def handle_declare(machine: SlotMachine, session: Session, command: Declare) -> 
     created = queue is None or queue.deleted
     if queue is None or queue.deleted:
         queue = machine.declare(command.queue, settings)
-    elif command.settings and queue.ledger.settings != settings:
+    elif command.settings and not queue.ledger.settings.is_same_definition(settings):
         raise SettingsMismatch(f"{command.queue} exists with {queue.ledger.settings.as_map()}")
     if command.req is not None:
         fields = {"uuid": queue.ledger.uuid, "created": created}

@@ -211,9 +211,11 @@ def return_parts(
 
 
 def _backoff(machine: SlotMachine, queue: Queue, attempts: int) -> int:
-    """The settings' backoff less up to a fifth, so that what failed together spreads out."""
-    delay = queue.ledger.settings.backoff(attempts)
-    return delay - delay * int.from_bytes(machine.draw(2), "big") // (5 * 65_536)
+    """The settings' backoff less its jitter, so that what failed together spreads out."""
+    settings = queue.ledger.settings
+    delay = settings.backoff(attempts)
+    share = int.from_bytes(machine.draw(2), "big")
+    return delay - delay * settings.backoff_jitter * share // (100 * 65_536)
 
 
 def end_leases(machine: SlotMachine, queue: Queue) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 from broker.model.stored_batch import Extent, StoredBatch
 
@@ -42,7 +43,7 @@ class QueueDeclared(Entry):
     number: int
     uuid: bytes
     name: str
-    settings: dict[str, int | None]
+    settings: dict[str, Any]
 
 
 @dataclass(slots=True)

@@ -27,7 +27,8 @@ from broker.limits import BATCH_COUNT_MAX
 from broker.model import entries
 from broker.model.stored_batch import Extent, StoredBatch
 
-LOG_VERSION = 1
+#: Version 2 has further kinds of entries and fields; rows of version 1 are read as they are.
+LOG_VERSION = 2
 BODY_VERSION = 1
 _LOG_HEAD = Struct(">BBQQ")
 _CHAIN = Struct(">I")
@@ -81,8 +82,10 @@ def decode_log_row(lsn: int, row: bytes, previous_chain: int) -> LogRow:
     payload = row[_LOG_BYTES_MIN:]
     if crc32(payload, crc32(row[: _LOG_HEAD.size], previous_chain)) != chain:
         raise DataDamaged(f"log row {lsn} does not continue the log: its checksum differs")
-    if version != LOG_VERSION:
-        raise FormatTooNew(f"log row {lsn} has version {version}, this program reads {LOG_VERSION}")
+    if version > LOG_VERSION:
+        raise FormatTooNew(
+            f"log row {lsn} has version {version}, this program reads up to {LOG_VERSION}"
+        )
     try:
         entry = _DECODERS[Kind(kind)](msgpack.unpackb(payload), now)
     except Exception as error:

@@ -12,6 +12,9 @@ ROUNDS ?= 20
 MINUTES ?= 60
 SEED ?= 1
 SEEDS ?= 1..5000
+# Half of a test's time it waits for processes; a file's tests stay together for what they share.
+WORKERS ?= auto
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: help run cluster test check format bench bench-backlog bench-cluster chaos simulate soak clean
 
@@ -45,14 +48,14 @@ cluster:
 	./run_cluster.sh $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/tidy
-	$(BIN)/python -m pytest --ignore=tests/tidy $(ARGS)
+	$(PYTEST) --ignore=tests/tidy $(ARGS)
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

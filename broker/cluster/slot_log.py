@@ -141,4 +141,5 @@ class SlotLog:
             proposed.entry
             for proposed in self._uncommitted
             if getattr(proposed.entry, "number", None) == number
+            or any(part.number == number for part in getattr(proposed.entry, "settled", ()))
         ]

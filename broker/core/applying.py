@@ -63,6 +63,7 @@ def _fold_deleted(machine: SlotMachine, entry: entries.QueueDeleted, at: Propose
     queue = machine.queues[entry.number]
     machine.drop_queue(queue)
     machine.producers.forget_queue(entry.number)
+    machine.outbox.forget_queue(entry.number)
     machine.disk_effects.append(entry)
 
 
@@ -102,6 +103,26 @@ def _fold_producers(machine: SlotMachine, entry: entries.ProducersExpired, at: P
     machine.producers.expire(entry.keys)
 
 
+def _fold_departed(machine: SlotMachine, entry: entries.Departed, at: Proposed) -> list[Reply]:
+    for settled in entry.settled:
+        _fold_settled(machine, settled, at)
+    for move in entry.moves:
+        machine.outbox.add(entry.number, move)
+    waiting: list[Reply] = []
+    for producer, sequence in entry.sources:
+        waiting += machine.producers.apply((producer, entry.number), sequence, at.now)
+    return waiting
+
+
+def _fold_cleared(machine: SlotMachine, entry: entries.Cleared, at: Proposed) -> None:
+    machine.outbox.remove(entry.target, entry.sequences)
+    _fold_settled(machine, _settled_of(entry), at)
+
+
+def _settled_of(entry: entries.Cleared) -> entries.Settled:
+    return entries.Settled(entry.number, entries.SettleReason.MOVED, entry.ranges, entry.totals)
+
+
 def _serve_put(machine: SlotMachine, entry: entries.BatchPut, proposed: Proposed) -> None:
     queue = machine.queues[entry.number]
     body = entry.body
@@ -122,6 +143,15 @@ def _serve_settled(machine: SlotMachine, entry: entries.Settled, proposed: Propo
     queue = machine.queues.get(entry.number)
     if queue is not None:
         queue.leaving -= sum(count for _, count in entry.ranges)
+
+
+def _serve_departed(machine: SlotMachine, entry: entries.Departed, proposed: Proposed) -> None:
+    for settled in entry.settled:
+        _serve_settled(machine, settled, proposed)
+
+
+def _serve_cleared(machine: SlotMachine, entry: entries.Cleared, proposed: Proposed) -> None:
+    _serve_settled(machine, _settled_of(entry), proposed)
 
 
 def _serve_returned(machine: SlotMachine, entry: entries.Returned, proposed: Proposed) -> None:
@@ -151,10 +181,11 @@ def _leaving(machine: SlotMachine, number: int) -> list[tuple[int, int]]:
     """(lane, messages) that uncommitted entries take out of the queue or give back to it."""
     leaving: list[tuple[int, int]] = []
     for entry in machine.log.uncommitted_of(number):
-        if isinstance(entry, entries.Settled):
-            leaving += [(lane, messages) for lane, (messages, _) in entry.totals.items()]
-        elif isinstance(entry, entries.Returned):
+        if isinstance(entry, entries.Returned):
             leaving += [(extent.lane, count) for extent, _, count, _ in entry.parts]
+        elif not isinstance(entry, entries.Purged):
+            totals = entries.totals_removed(entry, number)
+            leaving += [(lane, messages) for lane, (messages, _) in totals.items()]
     return leaving
 
 
@@ -169,10 +200,14 @@ _FOLDS: dict[type[entries.Entry], Callable[[SlotMachine, Any, Proposed], list[Re
     entries.ExpirySwept: _fold_expiry,
     entries.Trimmed: _fold_trimmed,
     entries.ProducersExpired: _fold_producers,
+    entries.Departed: _fold_departed,
+    entries.Cleared: _fold_cleared,
 }
 _SERVES: dict[type[entries.Entry], Callable[[SlotMachine, Any, Proposed], None]] = {
     entries.BatchPut: _serve_put,
     entries.Settled: _serve_settled,
     entries.Returned: _serve_returned,
     entries.Purged: _serve_purged,
+    entries.Departed: _serve_departed,
+    entries.Cleared: _serve_cleared,
 }

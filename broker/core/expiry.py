@@ -10,9 +10,9 @@ from __future__ import annotations
 from broker import limits
 from broker.core.bodies import IndexRow
 from broker.core.claims import claim
+from broker.core.departures import leave
 from broker.core.machine import SlotMachine
 from broker.core.queue import Queue
-from broker.core.settle_handlers import settle
 from broker.model.commands import Range
 from broker.model.entries import ExpirySwept, SettleReason
 
@@ -37,16 +37,17 @@ def _expire_row(machine: SlotMachine, row: IndexRow) -> IndexRow | None:
     waiting = _waiting_ranges(queue, row)
     parts, elsewhere = claim(queue, machine.bodies, waiting, lambda _: True)
     if parts:
-        settle(machine, queue, parts, SettleReason.EXPIRED)
+        leave(machine, queue, parts, SettleReason.EXPIRED)
     if elsewhere:
         return row._replace(at=machine.now + limits.LEASE_DEFAULT)
     return None
 
 
 def _waiting_ranges(queue: Queue, row: IndexRow) -> list[Range]:
-    """The row's live messages, each with the attempts that it has."""
+    """The row's live messages that stay, each with the attempts that it has."""
     ranges: list[Range] = []
-    for first, count in queue.ledger.settled.live_ranges(row.first, row.length):
+    live = queue.ledger.settled.live_ranges(row.first, row.length)
+    for first, count in [part for some in live for part in queue.staying_ranges(*some)]:
         low = first
         for start, size, value in queue.ledger.attempted.overlapping(first, count):
             if start > low:

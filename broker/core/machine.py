@@ -15,6 +15,7 @@ from broker.core.bodies import Bodies, IndexRow
 from broker.core.index_cursor import IndexCursor
 from broker.core.ledger import Ledger
 from broker.core.log_marks import LogMarks
+from broker.core.outbox import Outbox
 from broker.core.producers import Producers
 from broker.core.queue import Queue
 from broker.core.tags import encode_tag
@@ -52,6 +53,7 @@ class SlotMachine:
         #: How many brokers hold what is committed.
         self.copies = 1
         self.producers = Producers()
+        self.outbox = Outbox()
         self.marks = LogMarks(log_kept_bytes)
         #: Why puts are refused for now; None when they are not.
         self.alarm: str | None = None

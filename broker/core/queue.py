@@ -4,38 +4,58 @@ Where an unsettled, committed message can be, exactly one of:
   - ahead in its lane's stream (``streams``), never handed out since this epoch began;
   - in flight (``leases``);
   - came back and is ready (``back``), or rests until an instant (``resting``);
-  - leaving: named by a proposed entry that is not committed yet (counted in ``leaving``).
+  - leaving: named by a proposed entry that is not committed yet (counted in ``leaving``);
+  - on its way to another queue (``departing``), until that one has taken it.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from heapq import heappop, heappush
 
 from broker import limits
 from broker.core.bodies import Bodies
+from broker.core.flow import Flow, flow_of
 from broker.core.lane_stream import LaneStream, WindowPart
 from broker.core.lease_book import LeaseBook
 from broker.core.ledger import Ledger
+from broker.core.line import Line
 from broker.core.portion import Portion
 from broker.core.range_map import RangeMap
-from broker.core.session import Consumer, Getter, Taker
-from broker.model.entries import BatchPut, SettleReason
+from broker.core.session import Consumer, Getter
+from broker.model.entries import BatchPut, Move, SettleReason
+from broker.model.settings import Overflow, QueueSettings
 from broker.model.stored_batch import Extent, StoredBatch
+
+#: What left unacknowledged has a counter for its reason.
+_COUNTED_AS = {
+    SettleReason.REJECTED: "rejected",
+    SettleReason.EXPIRED: "expired",
+    SettleReason.EXHAUSTED: "exhausted",
+    SettleReason.OVERFLOWED: "overflowed",
+}
 
 
 class QueueCounters:
-    """Counts since this broker began to serve the queue; each only rises."""
+    """Counts since this broker began to serve the queue; each only rises.
+
+    What was ``rejected``, ``expired``, ``exhausted`` or ``overflowed`` is ``dead_lettered`` or
+    ``dropped``, as the queue has a dead-letter queue or not.
+    """
 
     __slots__ = (
         "acked",
+        "dead_lettered",
         "delivered",
+        "dropped",
         "duplicates",
+        "exhausted",
         "expired",
         "lease_ended",
         "nacked",
+        "overflowed",
         "put",
         "redelivered",
+        "redriven",
         "rejected",
     )
 
@@ -48,15 +68,16 @@ class QueueCounters:
         self.nacked = 0
         self.rejected = 0
         self.expired = 0
+        self.exhausted = 0
+        self.overflowed = 0
+        self.dead_lettered = 0
+        self.dropped = 0
+        self.redriven = 0
         self.lease_ended = 0
 
     def note_removed(self, reason: SettleReason, messages: int) -> None:
-        if reason is SettleReason.REJECTED:
-            self.rejected += messages
-        elif reason is SettleReason.EXPIRED:
-            self.expired += messages
-        else:
-            self.acked += messages
+        name = _COUNTED_AS.get(reason, "acked")
+        setattr(self, name, getattr(self, name) + messages)
 
     def as_map(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -69,6 +90,9 @@ class Queue:
         "consumers",
         "counters",
         "deleted",
+        "departing",
+        "drops",
+        "flow",
         "getters",
         "hungry",
         "leases",
@@ -82,6 +106,7 @@ class Queue:
         "purging",
         "resting",
         "resting_until",
+        "settings",
         "streams",
         "tag",
         "undue",
@@ -90,6 +115,7 @@ class Queue:
 
     def __init__(self, ledger: Ledger, tag: bytes) -> None:
         self.ledger = ledger
+        self.adopt(ledger.settings)
         #: What a delivery carries and a settle brings back (see tags.py).
         self.tag = tag
         self.streams: dict[int, LaneStream] = {}
@@ -102,6 +128,8 @@ class Queue:
         #: Positions ahead of the windows that an older epoch's holder has settled or taken again.
         self.claimed: RangeMap[None] = RangeMap()
         self.leaving = 0
+        #: One range a move; see outbox.py.
+        self.departing: RangeMap[Move] = RangeMap()
         #: Delayed messages whose instant has not come; they are only on disk.
         self.undue = 0
         #: Purges proposed and not yet committed; until then nothing is handed on.
@@ -115,7 +143,7 @@ class Queue:
         #: Consumers and waiting gets by identity; those that would take more stand in ``hungry``.
         self.consumers: dict[int, Consumer] = {}
         self.getters: dict[int, Getter] = {}
-        self.hungry: deque[Taker] = deque()
+        self.hungry = Line()
         self.order = 0
         self.wake_at: int | None = None
         self.deleted = False
@@ -125,12 +153,21 @@ class Queue:
     def name(self) -> str:
         return self.ledger.name
 
+    def adopt(self, settings: QueueSettings) -> None:
+        """From now on work is done by these settings: the ledger's, or newer ones that are proposed
+        and precede that work in the log."""
+        self.settings = settings
+        self.flow: Flow | None = flow_of(settings)
+        is_bounded = settings.max_messages is not None or settings.max_bytes is not None
+        #: True where a put that finds the queue full drives older messages out.
+        self.drops = is_bounded and settings.overflow != Overflow.REJECT
+
     @property
     def ready(self) -> int:
         if self.purging:
             return 0
         away = self.leases.messages + self.resting.positions + self.leaving + self.undue
-        return self.ledger.messages - away
+        return self.ledger.messages - away - self.departing.positions
 
     @property
     def has_takers(self) -> bool:
@@ -138,6 +175,7 @@ class Queue:
 
     def begin_epoch(self) -> None:
         """Builds the volatile side from the ledger: what was in flight is ready, uncharged."""
+        self.adopt(self.ledger.settings)
         self.proposed_next = self.ledger.next_position
         lanes = [
             (number, lane)
@@ -145,9 +183,10 @@ class Queue:
             if number < limits.DELAYED_LANES
         ]
         self.streams = {number: LaneStream(number, lane.swept) for number, lane in lanes}
-        for first, count, value in self.ledger.attempted:
-            portion = Portion(value.extent, first, count, value.attempts)
-            self.give_back(portion, value.not_before)
+        for low, size, value in self.ledger.attempted:
+            for first, count in self.staying_ranges(low, size):
+                portion = Portion(value.extent, first, count, value.attempts)
+                self.give_back(portion, value.not_before)
         self.undue = self._count_undue([])
         for number, lane in lanes:
             for low, high in lane.held:
@@ -156,13 +195,19 @@ class Queue:
                     self.give_back(Portion(extent, first, count, 0), 0)
 
     def fresh_ranges(self, first: int, count: int) -> list[tuple[int, int]]:
-        """The parts of a range that are neither settled, nor claimed, nor were tried before."""
+        """The parts of a range that are neither settled nor departing, nor claimed, nor were tried
+        before."""
         fresh = self.ledger.settled.live_ranges(first, count)
-        for other in (self.ledger.attempted, self.claimed):
+        for other in (self.ledger.attempted, self.claimed, self.departing):
             if len(other):
                 taken = other.overlapping(first, count)
                 fresh = without(fresh, [(low, size) for low, size, _ in taken])
         return fresh
+
+    def staying_ranges(self, first: int, count: int) -> list[tuple[int, int]]:
+        """The parts of a range that do not depart."""
+        away = self.departing.overlapping(first, count) if len(self.departing) else []
+        return without([(first, count)], [(low, size) for low, size, _ in away])
 
     def give_back(self, portion: Portion, not_before: int) -> None:
         """Puts a portion back to its original place, ready at ``not_before``."""
@@ -203,6 +248,7 @@ class Queue:
         """Delayed messages in no book; ``leaving`` are (lane, messages) on their way."""
         held = [(p.extent.lane, count) for book in self._books() for _, count, p in book]
         held += [(lease.portion.extent.lane, count) for _, count, lease in self.leases.ranges]
+        held += [(move.extent.lane, count) for _, count, move in self.departing]
         away = sum(count for lane, count in held + leaving if lane >= limits.DELAYED_LANES)
         lanes = self.ledger.lanes.items()
         total = sum(lane.messages for number, lane in lanes if number >= limits.DELAYED_LANES)

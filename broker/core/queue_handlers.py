@@ -13,7 +13,7 @@ from broker.core.take_handlers import dismiss_takers
 from broker.errors import QueueNotEmpty, SettingsMismatch
 from broker.limits import DELAYED_LANES, PRIORITY_MAX
 from broker.model.commands import Declare, Delete, Purge, Stats
-from broker.model.entries import LaneTotals, Purged, QueueDeleted
+from broker.model.entries import LaneTotals, Purged, QueueDeleted, totals_removed
 from broker.model.replies import ok
 from broker.model.settings import QueueSettings
 
@@ -24,8 +24,8 @@ def handle_declare(machine: SlotMachine, session: Session, command: Declare) -> 
     created = queue is None or queue.deleted
     if queue is None or queue.deleted:
         queue = machine.declare(command.queue, settings)
-    elif command.settings and not queue.ledger.settings.is_same_definition(settings):
-        raise SettingsMismatch(f"{command.queue} exists with {queue.ledger.settings.as_map()}")
+    elif command.settings and not queue.settings.is_same_definition(settings):
+        raise SettingsMismatch(f"{command.queue} exists with {queue.settings.as_map()}")
     if command.req is not None:
         fields = {"uuid": queue.ledger.uuid, "created": created}
         answer_after(machine, ok(session.peer, command.req, **fields))
@@ -49,6 +49,7 @@ def stats_of(machine: SlotMachine, queue: Queue) -> dict[str, Any]:
         "ready": queue.ready,
         "in_flight": queue.leases.messages,
         "delayed": queue.resting.positions + queue.undue,
+        "departing": queue.departing.positions,
         "messages": ledger.messages,
         "bytes": ledger.bytes,
         "next_position": ledger.next_position,
@@ -73,7 +74,8 @@ def handle_purge(machine: SlotMachine, session: Session, command: Purge) -> None
     """Removes what waits, at this moment of the log; what is in flight stays its holder's."""
     queue = machine.find_queue(command.queue)
     number = queue.ledger.number
-    kept = [(first, count) for first, count, _ in queue.leases.ranges]
+    away = [*queue.leases.ranges, *queue.departing]
+    kept = sorted((first, count) for first, count, _ in away)
     totals, removed = _totals_to_purge(machine, queue)
     up_to = queue.ledger.next_position
     machine.propose(Purged(number, up_to, kept, totals))
@@ -84,13 +86,16 @@ def handle_purge(machine: SlotMachine, session: Session, command: Purge) -> None
 
 
 def _totals_to_purge(machine: SlotMachine, queue: Queue) -> tuple[LaneTotals, int]:
-    """What the lanes hold, less what is in flight or already on its way out."""
+    """What the lanes hold, less what is in flight, departs or is already on its way out."""
+    number = queue.ledger.number
     totals = {n: (lane.messages, lane.bytes) for n, lane in queue.ledger.lanes.items()}
     for first, count, lease in queue.leases.ranges:
         portion = lease.portion
         _subtract(totals, portion.extent.lane, count, portion.bytes_between(first, count))
-    for entry in machine.log.uncommitted_of(queue.ledger.number):
-        for lane, (messages, size) in getattr(entry, "totals", {}).items():
+    for _, _, move in queue.departing:
+        _subtract(totals, move.extent.lane, move.count, move.size)
+    for entry in machine.log.uncommitted_of(number):
+        for lane, (messages, size) in totals_removed(entry, number).items():
             _subtract(totals, lane, messages, size)
     return totals, sum(messages for messages, _ in totals.values())
 

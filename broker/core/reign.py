@@ -9,12 +9,16 @@ from __future__ import annotations
 from broker.core.due import come_due
 from broker.core.machine import SlotMachine
 from broker.core.tags import encode_tag
+from broker.core.transactions import settle_leftovers
 
 
 def begin_reign(machine: SlotMachine) -> None:
     """To be called when all that earlier reigns left is applied; what was in flight is ready."""
     machine.is_serving = True
     epoch = machine.log.epoch
+    machine.outbox.begin_reign()
+    for number, move in machine.outbox.moves():
+        machine.queues[number].departing.add(move.first, move.count, move)
     for queue in machine.queues.values():
         queue.tag = encode_tag(machine.slot, epoch, queue.ledger.uuid)
         queue.begin_epoch()
@@ -27,3 +31,4 @@ def begin_reign(machine: SlotMachine) -> None:
         # What was due before may be named by who held it, before any turn.
         come_due(machine)
     machine.expiry.expect(0)
+    settle_leftovers(machine)

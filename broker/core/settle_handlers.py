@@ -5,7 +5,10 @@ The valid part of a settle is carried out; the rest is told as ``lease_lost``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from broker.core.claims import ClaimedPart, claim, of_holder
+from broker.core.departures import leave, settle
 from broker.core.lease_book import Lease
 from broker.core.machine import SlotMachine
 from broker.core.queue import Queue
@@ -14,7 +17,7 @@ from broker.core.session import Consumer, Session
 from broker.core.tags import Tag, decode_tag
 from broker.errors import BadField, LeaseLost
 from broker.model.commands import Ack, Extend, Nack, Range, Reject, Settle
-from broker.model.entries import LaneTotals, Returned, Settled, SettleReason
+from broker.model.entries import Returned, SettleReason
 from broker.model.replies import Reply, failed, ok
 from broker.model.stored_batch import Extent
 
@@ -22,25 +25,31 @@ _CHARGED_OF_A_GET = 1
 
 
 def handle_ack(machine: SlotMachine, session: Session, command: Ack) -> None:
-    _remove(machine, session, command, SettleReason.ACKED)
+    _remove(machine, session, command, SettleReason.ACKED, settle)
 
 
 def handle_reject(machine: SlotMachine, session: Session, command: Reject) -> None:
-    _remove(machine, session, command, SettleReason.REJECTED)
+    _remove(machine, session, command, SettleReason.REJECTED, leave)
 
 
-def _remove(machine: SlotMachine, session: Session, command: Settle, reason: SettleReason) -> None:
+def _remove(
+    machine: SlotMachine,
+    session: Session,
+    command: Settle,
+    reason: SettleReason,
+    remove: Callable[[SlotMachine, Queue, list[ClaimedPart], SettleReason], None],
+) -> None:
     consumer = _find_consumer(machine, session, command)
-    queue, parts, lost = _take(machine, session, command)
+    queue, parts, lost = take_held(machine, session, command)
     if queue is not None and parts:
-        settle(machine, queue, parts, reason)
+        remove(machine, queue, parts, reason)
     _answer(machine, session, command, parts, lost)
     _add_credit(machine, consumer, command)
 
 
 def handle_nack(machine: SlotMachine, session: Session, command: Nack) -> None:
     consumer = _find_consumer(machine, session, command)
-    queue, parts, lost = _take(machine, session, command)
+    queue, parts, lost = take_held(machine, session, command)
     if queue is not None and parts:
         queue.counters.nacked += sum(count for _, count, _ in parts)
         return_parts(machine, queue, parts, command.charge, command.delay_ms)
@@ -51,12 +60,12 @@ def handle_nack(machine: SlotMachine, session: Session, command: Nack) -> None:
 def handle_extend(machine: SlotMachine, session: Session, command: Extend) -> None:
     """Lengthens leases from now; takes again what a restart or a reconnect made nobody's."""
     tag = decode_tag(command.tag)
-    queue = _tagged_queue(machine, tag, command.queue)
+    queue = tagged_queue(machine, tag, command.queue)
     held: list[Range] = []
     lost: list[Range] = command.ranges
     lease_ms = command.lease_ms or 0
     if queue is not None:
-        lease_ms = command.lease_ms or queue.ledger.settings.lease_ms
+        lease_ms = command.lease_ms or queue.settings.lease_ms
         taken, lost = queue.leases.take(session, command.ranges)
         longer = [(part, lease.portion, lease.consumer, lease.order) for *part, lease in taken]
         if lost:
@@ -77,12 +86,12 @@ def handle_extend(machine: SlotMachine, session: Session, command: Extend) -> No
         machine.replies.append(ok(session.peer, command.req, **fields))
 
 
-def _take(
+def take_held(
     machine: SlotMachine, session: Session, command: Settle
 ) -> tuple[Queue | None, list[ClaimedPart], list[Range]]:
     """Ends the leases that the command names: (queue, parts to settle, what is lost)."""
     tag = decode_tag(command.tag)
-    queue = _tagged_queue(machine, tag, command.queue)
+    queue = tagged_queue(machine, tag, command.queue)
     if queue is None:
         return None, [], command.ranges
     taken, lost = queue.leases.take(session, command.ranges)
@@ -94,7 +103,7 @@ def _take(
     return queue, parts, lost
 
 
-def _tagged_queue(machine: SlotMachine, tag: Tag, name: str) -> Queue | None:
+def tagged_queue(machine: SlotMachine, tag: Tag, name: str) -> Queue | None:
     """The queue that the tag means; the name beside it must be that queue's."""
     queue = machine.uuids.get(tag.uuid)
     return None if queue is None or queue.deleted or queue.name != name else queue
@@ -153,27 +162,6 @@ def _add_credit(machine: SlotMachine, consumer: Consumer | None, command: Settle
         machine.wake(queue)
 
 
-def settle(
-    machine: SlotMachine, queue: Queue, parts: list[ClaimedPart], reason: SettleReason
-) -> None:
-    """Proposes the removal of parts that nobody else holds, and counts it."""
-    totals: LaneTotals = {}
-    ranges: list[tuple[int, int]] = []
-    number = 0
-    for first, count, portion in parts:
-        lane = portion.extent.lane
-        messages, size = totals.get(lane, (0, 0))
-        totals[lane] = (messages + count, size + portion.bytes_between(first, count))
-        if ranges and ranges[-1][0] + ranges[-1][1] == first:
-            ranges[-1] = (ranges[-1][0], ranges[-1][1] + count)
-        else:
-            ranges.append((first, count))
-        number += count
-    queue.leaving += number
-    queue.counters.note_removed(reason, number)
-    machine.propose(Settled(queue.ledger.number, reason, ranges, totals))
-
-
 def return_parts(
     machine: SlotMachine,
     queue: Queue,
@@ -185,13 +173,14 @@ def return_parts(
     """Gives messages back to their original place.
 
     What is charged or delayed goes through the log, so that it outlives this epoch; the rest is
-    ready at once.  Messages whose time to live has ended meanwhile expire instead.
+    ready at once.  Messages whose time to live has ended meanwhile expire instead, and those that
+    failed as often as the queue allows leave it.
     """
     now = machine.now
     expired = [part for part in parts if 0 < part[2].expires_at <= now]
     if expired:
         parts = [part for part in parts if not 0 < part[2].expires_at <= now]
-        settle(machine, queue, expired, SettleReason.EXPIRED)
+        leave(machine, queue, expired, SettleReason.EXPIRED)
     machine.wake(queue)
     if not charge and not delay_ms:
         for first, count, portion in parts:
@@ -199,6 +188,12 @@ def return_parts(
             part.returned_by = returned_by
             queue.give_back(part, 0)
         return
+    attempts_max = queue.settings.attempts_max
+    if charge and attempts_max is not None:
+        exhausted = [part for part in parts if part[2].attempts + 1 >= attempts_max]
+        if exhausted:
+            parts = [part for part in parts if part[2].attempts + 1 < attempts_max]
+            leave(machine, queue, exhausted, SettleReason.EXHAUSTED)
     rests: dict[int, list[tuple[Extent, int, int, int]]] = {}
     for first, count, portion in parts:
         attempts = portion.attempts + charge
@@ -212,7 +207,7 @@ def return_parts(
 
 def _backoff(machine: SlotMachine, queue: Queue, attempts: int) -> int:
     """The settings' backoff less its jitter, so that what failed together spreads out."""
-    settings = queue.ledger.settings
+    settings = queue.settings
     delay = settings.backoff(attempts)
     share = int.from_bytes(machine.draw(2), "big")
     return delay - delay * settings.backoff_jitter * share // (100 * 65_536)

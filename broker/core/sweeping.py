@@ -129,12 +129,13 @@ def _split(
 
 
 def _live_intervals(machine: SlotMachine, queue: Queue) -> dict[int, list[Interval]]:
-    """Per lane the extents that are in flight, came back, rest or are about to come back."""
+    """Per lane the extents that are in flight, depart, came back, rest or are about to."""
     found: dict[int, list[Interval]] = {}
     portions = [lease.portion for _, _, lease in queue.leases.ranges]
     for book in [*queue.back.values(), queue.resting]:
         portions += [portion for _, _, portion in book]
     extents = [portion.extent for portion in portions]
+    extents += [move.extent for _, _, move in queue.departing]
     for entry in machine.log.uncommitted_of(queue.ledger.number):
         if isinstance(entry, Returned):
             extents += [part[0] for part in entry.parts]

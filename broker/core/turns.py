@@ -7,6 +7,8 @@ written with the turn's entries.
 from __future__ import annotations
 
 from broker import limits
+from broker.core.claims import ClaimedPart
+from broker.core.departures import leave, settle
 from broker.core.due import come_due
 from broker.core.expiry import expire
 from broker.core.machine import SlotMachine
@@ -24,7 +26,7 @@ from broker.core.serving import (
     stand_in_line,
 )
 from broker.core.session import Getter, Taker
-from broker.core.settle_handlers import answer_after, end_leases, settle
+from broker.core.settle_handlers import answer_after, end_leases
 from broker.core.take_handlers import end_getter, end_late_getters
 from broker.errors import UnreadableMessage
 from broker.model.entries import BatchPut, ProducersExpired, SettleReason
@@ -74,7 +76,7 @@ def _serve_queue(machine: SlotMachine, queue: Queue) -> None:
             machine.wake(queue)
             return
         if not left_of_round:
-            left_of_round = len(queue.hungry) + 1
+            left_of_round = queue.hungry.equals_of(taker) + 1
             fair = fair_share(queue, left_of_round)
         left_of_round -= 1
         size = min(taker.credit_bytes, limits.DELIVERY_BYTES)
@@ -107,7 +109,7 @@ def _deliver(machine: SlotMachine, queue: Queue, taker: Taker, picked: list[Pick
     expired = [item for item in picked if 0 < item.batch.expires_at <= machine.now]
     if expired:
         picked = [item for item in picked if not 0 < item.batch.expires_at <= machine.now]
-        _settle_picked(machine, queue, expired, SettleReason.EXPIRED)
+        leave(machine, queue, _parts(expired), SettleReason.EXPIRED)
         size = sum(item.batch.bytes_between(item.first, item.count) for item in expired)
     if not picked:
         stand_in_line(queue, taker)
@@ -116,7 +118,7 @@ def _deliver(machine: SlotMachine, queue: Queue, taker: Taker, picked: list[Pick
     spend_credit(delivery)
     if taker.auto_ack:
         # At most once: the removal is committed before the delivery leaves.
-        _settle_picked(machine, queue, picked, SettleReason.TAKEN)
+        settle(machine, queue, _parts(picked), SettleReason.TAKEN)
         queue.counters.delivered += delivery.count
         answer_after(machine, delivery.reply)
     else:
@@ -130,14 +132,9 @@ def _deliver(machine: SlotMachine, queue: Queue, taker: Taker, picked: list[Pick
     return size + delivery.size
 
 
-def _settle_picked(
-    machine: SlotMachine, queue: Queue, picked: list[Picked], reason: SettleReason
-) -> None:
-    parts = [
-        (item.first, item.count, Portion.of_batch(item.batch, item.first, item.count, 0))
-        for item in picked
-    ]
-    settle(machine, queue, parts, reason)
+def _parts(picked: list[Picked]) -> list[ClaimedPart]:
+    portions = [Portion.of_batch(i.batch, i.first, i.count, i.attempts) for i in picked]
+    return [(portion.first, portion.count, portion) for portion in portions]
 
 
 def seal(machine: SlotMachine) -> None:

@@ -19,6 +19,14 @@ class SettleReason(IntEnum):
     EXPIRED = 2
     #: Removed before the delivery left (auto_ack).
     TAKEN = 3
+    #: Failed as often as the queue allows.
+    EXHAUSTED = 4
+    #: Gave way to newer ones.
+    OVERFLOWED = 5
+    #: Taken by another queue.
+    MOVED = 6
+    #: Taken out by name: cancelled.
+    REMOVED = 7
 
 
 #: lane -> (messages, bytes)
@@ -56,6 +64,8 @@ class BatchPut(Entry):
     """One stored batch; ``sources`` tell whose puts it holds: (producer, sequence).
 
     While its turn lasts it is open: ``frames`` are the puts that its batch will be made of.
+    ``ids`` are the hashes by which its messages are found, one after another; b"" where the queue
+    does not ask for that.
     """
 
     number: int
@@ -63,6 +73,24 @@ class BatchPut(Entry):
     sources: list[tuple[bytes, int]] = field(default_factory=list)
     frames: list[bytes] = field(default_factory=list)
     lsn: int = 0
+    ids: bytes = b""
+
+
+@dataclass(slots=True)
+class PutRepeated(Entry):
+    """Puts of which every message was in the queue already, by its id; only their sequences count:
+    (producer, sequence)."""
+
+    number: int
+    sources: list[tuple[bytes, int]]
+
+
+@dataclass(slots=True)
+class IdsSwept(Entry):
+    """Batches whose ids nobody may ask for any more: (first position, count)."""
+
+    number: int
+    batches: list[tuple[int, int]]
 
 
 @dataclass(slots=True)
@@ -136,3 +164,65 @@ class ProducersExpired(Entry):
     """Sequence windows that end: (producer, queue number)."""
 
     keys: list[tuple[bytes, int]]
+
+
+@dataclass(slots=True, frozen=True)
+class Move:
+    """Positions of one stored batch on their way to the queue ``target``, as the put with this
+    sequence there.
+
+    ``note`` is the packed map of the fields that this put has besides those of the stored batch,
+    b"" for none.
+    """
+
+    target: str
+    sequence: int
+    extent: Extent
+    first: int
+    count: int
+    attempts: int
+    size: int
+    note: bytes
+
+
+@dataclass(slots=True)
+class Departed(Entry):
+    """Messages of one queue that will leave it for others; they are unsettled until ``Cleared``.
+
+    A transaction settles messages of other queues with it, and says whose it is: ``sources``
+    are (producer, sequence).
+    """
+
+    number: int
+    moves: list[Move]
+    settled: list[Settled] = field(default_factory=list)
+    sources: list[tuple[bytes, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Cleared(Entry):
+    """Moves that the target has taken: the messages are gone from the source for good.
+
+    ``sequences`` are (first, count) in the line to ``target``; ``ranges`` the positions.
+    """
+
+    number: int
+    target: str
+    sequences: list[tuple[int, int]]
+    ranges: list[tuple[int, int]]
+    totals: LaneTotals
+
+
+def totals_removed(entry: Entry, number: int) -> LaneTotals:
+    """What a queue has less when the entry is applied."""
+    if isinstance(entry, Departed):
+        totals: LaneTotals = {}
+        for settled in entry.settled:
+            if settled.number == number:
+                for lane, (messages, size) in settled.totals.items():
+                    had = totals.get(lane, (0, 0))
+                    totals[lane] = (had[0] + messages, had[1] + size)
+        return totals
+    if isinstance(entry, Settled | Purged | Cleared) and entry.number == number:
+        return entry.totals
+    return {}

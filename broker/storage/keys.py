@@ -10,7 +10,11 @@
               SETTLED    queue u32 | chunk u64       (the bitmap itself)
               ATTEMPTED  queue u32 | first position u64
               PRODUCER   queue u32 | producer id
+              OUTBOX     queue u32 | sequence u64 | target's name
               PROMISE    the latest epoch that this copy has promised to a primary
+    IDS     inst u32 | queue u32 | kind u8 | ...                       -> id_rows.py
+              BATCH      first position u64
+              HASH       hash of an id (16) | position u64
 
 ``inst`` is the local instance of a slot.  Instance 0 is the store's own: its META row counts
 instances and reigns, its SLOT rows (slot u32) name the instance of each slot.
@@ -29,6 +33,8 @@ _INDEX = Struct(">IQIBQ")
 _STATE = Struct(">IB")
 _STATE_QUEUE = Struct(">IBI")
 _STATE_POSITION = Struct(">IBIQ")
+_IDS = Struct(">IIB")
+_IDS_BATCH = Struct(">IIBQ")
 
 
 class StateKind(IntEnum):
@@ -41,6 +47,29 @@ class StateKind(IntEnum):
     PROMISE = 6
     #: Of the store: an instance that a snapshot is being written into.
     PARTIAL = 7
+    OUTBOX = 8
+
+
+#: Kinds whose rows go with their queue.
+ROWS_OF_QUEUES = (
+    StateKind.SETTLED,
+    StateKind.ATTEMPTED,
+    StateKind.PRODUCER,
+    StateKind.OUTBOX,
+)
+
+
+class IdKind(IntEnum):
+    """A batch's row sorts before those of its hashes: what copies the rows in order while some are
+    erased never has a hash without its batch."""
+
+    BATCH = 0
+    HASH = 1
+
+
+ID_HASH_BYTES = 16
+#: Instance, queue, kind and hash: what all rows of one id have in common.
+ID_PREFIX_BYTES = _IDS.size + ID_HASH_BYTES
 
 
 def log_key(instance: int, lsn: int) -> bytes:
@@ -117,6 +146,10 @@ def producer_key(instance: int, number: int, producer: bytes) -> bytes:
     return _STATE_QUEUE.pack(instance, StateKind.PRODUCER, number) + producer
 
 
+def outbox_key(instance: int, number: int, target: str, sequence: int) -> bytes:
+    return _STATE_POSITION.pack(instance, StateKind.OUTBOX, number, sequence) + target.encode()
+
+
 def kind_keys(instance: int, kind: StateKind) -> tuple[bytes, bytes]:
     """The [low, high) keys of one kind of state row."""
     return _STATE.pack(instance, kind), _STATE.pack(instance, kind + 1)
@@ -131,5 +164,36 @@ def rows_of_queue(instance: int, kind: StateKind, number: int) -> tuple[bytes, b
 
 
 def decode_state_key(key: bytes) -> tuple[int, bytes]:
-    """(queue number, the key's rest) of a QUEUE, SETTLED, ATTEMPTED or PRODUCER row."""
+    """(queue number, the key's rest) of a row that belongs to a queue."""
     return int.from_bytes(key[5:9], "big"), key[9:]
+
+
+def id_batch_key(instance: int, number: int, first: int) -> bytes:
+    return _IDS_BATCH.pack(instance, number, IdKind.BATCH, first)
+
+
+def id_prefix(instance: int, number: int, id_hash: bytes) -> bytes:
+    return _IDS.pack(instance, number, IdKind.HASH) + id_hash
+
+
+def id_key(instance: int, number: int, id_hash: bytes, position: int) -> bytes:
+    return id_prefix(instance, number, id_hash) + position.to_bytes(8, "big")
+
+
+def id_batches_of(instance: int, number: int) -> tuple[bytes, bytes]:
+    """The [low, high) keys of a queue's batch rows."""
+    return _IDS.pack(instance, number, IdKind.BATCH), _IDS.pack(instance, number, IdKind.HASH)
+
+
+def queue_ids(instance: int, number: int) -> tuple[bytes, bytes]:
+    """The [low, high) keys of all id rows of a queue."""
+    return _IDS.pack(instance, number, 0), _IDS.pack(instance, number + 1, 0)
+
+
+def place_of_id(key: bytes) -> tuple[int, int]:
+    """(queue number, position) of an id row of either kind."""
+    return int.from_bytes(key[4:8], "big"), int.from_bytes(key[-8:], "big")
+
+
+def hash_of_id(key: bytes) -> bytes:
+    return key[_IDS.size : ID_PREFIX_BYTES]

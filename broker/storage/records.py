@@ -53,6 +53,10 @@ class Kind(IntEnum):
     EXPIRY_SWEPT = 8
     TRIMMED = 9
     PRODUCERS_EXPIRED = 10
+    DEPARTED = 11
+    CLEARED = 12
+    IDS_SWEPT = 14
+    PUT_REPEATED = 20
 
 
 class LogRow(NamedTuple):
@@ -172,14 +176,16 @@ def _encode_put(entry: entries.BatchPut, body_crc: int) -> list[Any]:
         body.due_at,
         body_crc,
         entry.sources,
+        *([entry.ids] if entry.ids else ()),
     ]
 
 
 def _decode_put(values: list[Any], now: int) -> entries.Entry:
-    number, lane, first, count, size, expires_at, due_at, _, sources = values
+    number, lane, first, count, size, expires_at, due_at, _, sources, *rest = values
     body = StoredBatch(lane, first, count, now, expires_at, b"", b"", b"", due_at)
     body.size = size
-    return entries.BatchPut(number, body, [(producer, seq) for producer, seq in sources])
+    ids = rest[0] if rest else b""
+    return entries.BatchPut(number, body, [(producer, seq) for producer, seq in sources], ids=ids)
 
 
 def _encode_declared(entry: entries.QueueDeclared, body_crc: int) -> list[Any]:
@@ -191,7 +197,7 @@ def _encode_settled(entry: entries.Settled, body_crc: int) -> list[Any]:
     return [entry.number, int(entry.reason), entry.ranges, totals]
 
 
-def _decode_settled(values: list[Any], now: int) -> entries.Entry:
+def _decode_settled(values: list[Any], now: int) -> entries.Settled:
     number, reason, ranges, totals = values
     return entries.Settled(number, entries.SettleReason(reason), _pairs(ranges), _totals(totals))
 
@@ -241,6 +247,38 @@ def _decode_trimmed(values: list[Any], now: int) -> entries.Entry:
     )
 
 
+def _encode_departed(entry: entries.Departed, body_crc: int) -> list[Any]:
+    moves = [
+        [m.target, m.sequence, m.extent, m.first, m.count, m.attempts, m.size, m.note]
+        for m in entry.moves
+    ]
+    settled = [_encode_settled(part, 0) for part in entry.settled]
+    return [entry.number, moves, settled, entry.sources]
+
+
+def _decode_departed(values: list[Any], now: int) -> entries.Entry:
+    number, moves, settled, sources = values
+    return entries.Departed(
+        number,
+        [
+            entries.Move(target, sequence, Extent(*extent), *rest)
+            for target, sequence, extent, *rest in moves
+        ],
+        [_decode_settled(part, now) for part in settled],
+        [(producer, sequence) for producer, sequence in sources],
+    )
+
+
+def _encode_cleared(entry: entries.Cleared, body_crc: int) -> list[Any]:
+    totals = [[lane, messages, size] for lane, (messages, size) in entry.totals.items()]
+    return [entry.number, entry.target, entry.sequences, entry.ranges, totals]
+
+
+def _decode_cleared(values: list[Any], now: int) -> entries.Entry:
+    number, target, sequences, ranges, totals = values
+    return entries.Cleared(number, target, _pairs(sequences), _pairs(ranges), _totals(totals))
+
+
 def _pairs(values: list[list[int]]) -> list[tuple[int, int]]:
     return [(first, second) for first, second in values]
 
@@ -260,6 +298,10 @@ _ENCODERS: dict[type[entries.Entry], tuple[Kind, Callable[[Any, int], list[Any]]
     entries.ExpirySwept: (Kind.EXPIRY_SWEPT, lambda entry, _: [entry.row, entry.later]),
     entries.Trimmed: (Kind.TRIMMED, _encode_trimmed),
     entries.ProducersExpired: (Kind.PRODUCERS_EXPIRED, lambda entry, _: [entry.keys]),
+    entries.Departed: (Kind.DEPARTED, _encode_departed),
+    entries.Cleared: (Kind.CLEARED, _encode_cleared),
+    entries.IdsSwept: (Kind.IDS_SWEPT, lambda entry, _: [entry.number, entry.batches]),
+    entries.PutRepeated: (Kind.PUT_REPEATED, lambda entry, _: [entry.number, entry.sources]),
 }
 _DECODERS: dict[Kind, Callable[[list[Any], int], entries.Entry]] = {
     Kind.EPOCH_START: lambda values, _: entries.EpochStart(*values),
@@ -273,5 +315,11 @@ _DECODERS: dict[Kind, Callable[[list[Any], int], entries.Entry]] = {
     Kind.TRIMMED: _decode_trimmed,
     Kind.PRODUCERS_EXPIRED: lambda values, _: entries.ProducersExpired(
         [(producer, number) for producer, number in values[0]]
+    ),
+    Kind.DEPARTED: _decode_departed,
+    Kind.CLEARED: _decode_cleared,
+    Kind.IDS_SWEPT: lambda values, _: entries.IdsSwept(values[0], _pairs(values[1])),
+    Kind.PUT_REPEATED: lambda values, _: entries.PutRepeated(
+        values[0], [(producer, seq) for producer, seq in values[1]]
     ),
 }

@@ -61,6 +61,8 @@ def open_machine(
         slot_store.checkpoint_lsn = applied_lsn
         machine.next_queue_number = meta["next_queue_number"]
         _read_rows(store, instance, machine)
+        # The first version had no outbox.
+        _read_outbox(store, instance, machine, meta.get("outbox", {}))
     _read_log(store, instance, slot_store, machine)
     # A trim may have been carried out after the checkpoint, and its entry be not applied here.
     first_lsn = _first_lsn(store, instance, slot_store.trim_lsn, log)
@@ -101,6 +103,16 @@ def _read_rows(store: Store, instance: int, machine: SlotMachine) -> None:
         machine.queues[number].ledger.load_attempted(first, _unpacked(row, "attempts"))
     for number, producer, row in _state_rows(store, instance, keys.StateKind.PRODUCER):
         machine.producers.load((producer, number), _unpacked(row, "a producer's window"))
+
+
+def _read_outbox(
+    store: Store, instance: int, machine: SlotMachine, next_sequences: dict[str, int]
+) -> None:
+    rows = {
+        (number, rest[8:].decode(), int.from_bytes(rest[:8], "big")): _unpacked(row, "a move")
+        for number, rest, row in _state_rows(store, instance, keys.StateKind.OUTBOX)
+    }
+    machine.outbox.load(next_sequences, rows)
 
 
 def _state_rows(

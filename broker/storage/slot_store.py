@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import msgpack
 
 from broker.cluster.slot_log import Proposed
-from broker.core.bodies import IndexRow
+from broker.core.bodies import IdBatch, IdPlace, IndexRow
 from broker.core.machine import SlotMachine
 from broker.errors import DataDamaged, UnreadableMessage
 from broker.limits import BATCH_COUNT_MAX
-from broker.model.entries import BatchPut, Entry, ExpirySwept, QueueDeleted, Trimmed
+from broker.model.entries import BatchPut, Entry, ExpirySwept, IdsSwept, QueueDeleted, Trimmed
 from broker.model.stored_batch import StoredBatch
-from broker.storage import keys
+from broker.storage import id_rows, keys
 from broker.storage.records import (
     decode_body,
     decode_log_row,
@@ -31,7 +31,7 @@ from broker.storage.records import (
 )
 from broker.storage.store import Family, Store, WriteOps
 
-META_VERSION = 1
+META_VERSION = 2
 #: Rows of the log in one read for a follower.
 READ_ENTRIES = 1_000
 
@@ -103,6 +103,15 @@ class SlotStore:
     def coming_due(self, after: IndexRow | None, count_max: int) -> list[IndexRow]:
         return self._index_rows(Family.DUE, after, count_max)
 
+    def find_ids(self, number: int, hashes: list[bytes]) -> dict[bytes, list[IdPlace]]:
+        try:
+            return id_rows.find_ids(self._store, self.instance, number, hashes)
+        except DataDamaged as error:
+            raise UnreadableMessage(error.text) from None
+
+    def id_batches(self, number: int, first: int, count_max: int) -> list[IdBatch]:
+        return id_rows.id_batches(self._store, self.instance, number, first, count_max)
+
     def _index_rows(self, family: Family, after: IndexRow | None, count_max: int) -> list[IndexRow]:
         low, high = keys.instance_keys(self.instance)
         if after is not None:
@@ -156,6 +165,8 @@ class SlotStore:
             self._put_index_row(ops, Family.EXPIRY, IndexRow(body.expires_at, *place))
         if body.due_at:
             self._put_index_row(ops, Family.DUE, IndexRow(body.due_at, *place))
+        if entry.ids:
+            id_rows.put_ids(ops, self.instance, entry)
 
     def _body_key(self, entry: BatchPut) -> bytes:
         return keys.body_key(self.instance, entry.number, entry.body.lane, entry.body.first)
@@ -201,6 +212,8 @@ class SlotStore:
                     ops.delete(Family.EXPIRY, key)
                 if body.due_at:
                     ops.delete(Family.DUE, keys.index_key(self.instance, body.due_at, *place))
+                if entry.ids:
+                    id_rows.cut_ids(ops, self.instance, entry)
         self.chain = machine.log.last_chain
 
     def read_entries(self, first_lsn: int, last_lsn: int, bytes_max: int) -> list[WrittenRow]:
@@ -271,14 +284,18 @@ class SlotStore:
         for later in effect.later:
             self._put_index_row(ops, Family.EXPIRY, IndexRow(*later))
 
+    def _sweep_ids(self, ops: WriteOps, effect: IdsSwept) -> None:
+        id_rows.sweep_ids(ops, self._store, self.instance, effect)
+
     def _delete_queue(self, ops: WriteOps, effect: QueueDeleted) -> None:
         self._deleted.append(effect.number)
 
     def _erase_deleted(self, ops: WriteOps) -> None:
         for number in self._deleted:
             ops.delete_range(Family.BODY, *keys.queue_bodies(self.instance, number))
+            ops.delete_range(Family.IDS, *keys.queue_ids(self.instance, number))
             ops.delete(Family.STATE, keys.queue_key(self.instance, number))
-            for kind in (keys.StateKind.SETTLED, keys.StateKind.ATTEMPTED, keys.StateKind.PRODUCER):
+            for kind in keys.ROWS_OF_QUEUES:
                 ops.delete_range(Family.STATE, *keys.rows_of_queue(self.instance, kind, number))
         self._deleted.clear()
 
@@ -301,6 +318,9 @@ class SlotStore:
         for (producer, number), row in machine.producers.take_dirty().items():
             key = keys.producer_key(self.instance, number, producer)
             _put_or_delete(ops, key, None if row is None else msgpack.packb(row))
+        for (number, target, sequence), row in machine.outbox.take_dirty().items():
+            key = keys.outbox_key(self.instance, number, target, sequence)
+            _put_or_delete(ops, key, None if row is None else msgpack.packb(row))
         self._erase_deleted(ops)
         log = machine.log
         meta = {
@@ -313,6 +333,7 @@ class SlotStore:
             "trim_lsn": self.trim_lsn,
             "now": log.now,
             "next_queue_number": machine.next_queue_number,
+            "outbox": machine.outbox.next_sequences(),
         }
         ops.put(Family.STATE, keys.meta_key(self.instance), msgpack.packb(meta))
         self.bytes_since_checkpoint = 0
@@ -351,4 +372,5 @@ _EFFECTS: dict[type[Entry], Callable[[SlotStore, WriteOps, Any], None]] = {
     Trimmed: SlotStore._trim,
     ExpirySwept: SlotStore._sweep_expiries,
     QueueDeleted: SlotStore._delete_queue,
+    IdsSwept: SlotStore._sweep_ids,
 }

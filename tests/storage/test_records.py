@@ -35,6 +35,13 @@ ENTRIES: list[entries.Entry] = [
         [(9_000, 3, 21, 60, 4)],
     ),
     entries.ProducersExpired([(b"p", 3)]),
+    entries.Departed(
+        3,
+        [entries.Move("dead", 2**40, Extent(5, 0, 10), 2, 3, 4, 600, b"\x80")],
+        [entries.Settled(4, entries.SettleReason.ACKED, [(0, 5)], {5: (5, 99)})],
+        [(b"p", 7)],
+    ),
+    entries.Cleared(3, "dead", [(2**40, 1)], [(2, 3)], {5: (3, 600)}),
 ]
 LANES = st.integers(0, 9)
 NUMBERS = st.integers(0, 2**62)

@@ -1,0 +1,140 @@
+"""How messages leave a queue: settled, or on their way to another queue.
+
+What leaves for good without an acknowledgement goes to the queue's dead-letter queue, where it has
+one, and is settled where it has none.  On its way a message is neither ready nor anybody's, and
+stays unsettled until its target has taken it; so it is lost by nothing and counts as before.
+
+A dead letter tells what happened to it: ``death`` is {reason, queue, attempts, at, position}, where
+position is that of its put's first message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgpack
+
+from broker.core.claims import ClaimedPart
+from broker.core.machine import SlotMachine
+from broker.core.queue import Queue
+from broker.model.entries import Departed, LaneTotals, Move, Settled, SettleReason
+from broker.model.replies import Reply
+from broker.model.stored_batch import Extent
+
+#: Why a message died, as its ``death`` says it.
+DEATHS = {
+    SettleReason.REJECTED: "rejected",
+    SettleReason.EXPIRED: "expired",
+    SettleReason.EXHAUSTED: "attempts",
+    SettleReason.OVERFLOWED: "overflow",
+}
+#: (first position, attempts) -> the note of a move
+Note = Callable[[int, int], bytes]
+
+
+def settle(
+    machine: SlotMachine, queue: Queue, parts: list[ClaimedPart], reason: SettleReason
+) -> None:
+    """Proposes the removal of parts that nobody else holds, and counts it."""
+    entry = settled_parts(queue, parts, reason)
+    queue.counters.note_removed(reason, sum(count for _, count in entry.ranges))
+    machine.propose(entry)
+
+
+def settled_parts(queue: Queue, parts: list[ClaimedPart], reason: SettleReason) -> Settled:
+    """An entry that removes the parts; from now on they count as leaving."""
+    totals: LaneTotals = {}
+    ranges: list[tuple[int, int]] = []
+    for first, count, portion in parts:
+        lane = portion.extent.lane
+        messages, size = totals.get(lane, (0, 0))
+        totals[lane] = (messages + count, size + portion.bytes_between(first, count))
+        if ranges and ranges[-1][0] + ranges[-1][1] == first:
+            ranges[-1] = (ranges[-1][0], ranges[-1][1] + count)
+        else:
+            ranges.append((first, count))
+    queue.leaving += sum(count for _, count in ranges)
+    return Settled(queue.ledger.number, reason, ranges, totals)
+
+
+def leave(
+    machine: SlotMachine, queue: Queue, parts: list[ClaimedPart], reason: SettleReason
+) -> None:
+    """Messages leave for good and nobody acknowledged them."""
+    counters = queue.counters
+    number = sum(count for _, count, _ in parts)
+    target = queue.ledger.settings.dead_letter
+    if target is None:
+        counters.dropped += number
+        settle(machine, queue, parts, reason)
+        return
+    counters.dead_lettered += number
+    counters.note_removed(reason, number)
+    charge = reason is SettleReason.EXHAUSTED
+
+    def note(first: int, attempts: int) -> bytes:
+        death = {
+            "reason": DEATHS[reason],
+            "queue": queue.name,
+            "attempts": attempts + charge,
+            "at": machine.now,
+            "position": first,
+        }
+        return bytes(msgpack.packb({"death": death}))
+
+    _propose(machine, queue, moves_of(machine, queue, parts, target, note))
+
+
+def depart(
+    machine: SlotMachine, queue: Queue, parts: list[ClaimedPart], target: str, note: bytes
+) -> None:
+    """Messages go to a named queue; ``note`` is what their puts there have besides."""
+    _propose(machine, queue, moves_of(machine, queue, parts, target, lambda *_: note))
+
+
+def _propose(machine: SlotMachine, queue: Queue, moves: list[Move]) -> None:
+    propose_departure(machine, Departed(queue.ledger.number, moves))
+
+
+def propose_departure(machine: SlotMachine, entry: Departed, *answers: Reply) -> None:
+    """Proposes moves that were made by ``moves_of``, with what else the entry settles."""
+    for settled in entry.settled:
+        queue = machine.queues[settled.number]
+        machine.marks.touch(settled.number, queue.proposed_next)
+    machine.propose(entry, *answers)
+
+
+def moves_of(
+    machine: SlotMachine, queue: Queue, parts: list[ClaimedPart], target: str, note: Note
+) -> list[Move]:
+    """Puts the parts in line for ``target``, one move for each stored batch; from now on they
+    depart.  The caller proposes the moves in this turn, in their order."""
+    moves: list[Move] = []
+    for part in parts:
+        for extent, first, count in _by_batch(part):
+            portion = part[2]
+            move = Move(
+                target,
+                machine.outbox.take_sequence(target),
+                extent,
+                first,
+                count,
+                portion.attempts,
+                portion.bytes_between(first, count),
+                note(first, portion.attempts),
+            )
+            queue.departing.add(first, count, move)
+            moves.append(move)
+    return moves
+
+
+def _by_batch(part: ClaimedPart) -> list[tuple[Extent, int, int]]:
+    """(stored batch, first, count) for each batch that the part lies in."""
+    first, count, portion = part
+    end = first + count
+    assert portion.batches, "a portion is read before it is handed out or claimed"
+    return [
+        (Extent(portion.extent.lane, start, length), max(start, first), size)
+        for start, length, _ in portion.batches
+        if (size := min(start + length, end) - max(start, first)) > 0
+    ]

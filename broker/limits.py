@@ -37,6 +37,9 @@ SESSION_TIMEOUT_DEFAULT = 15 * SECOND
 SESSION_TIMEOUT_MIN = 1 * SECOND
 SESSION_TIMEOUT_MAX = 5 * MINUTE
 CREDIT_DEFAULT = 32
+#: Consumers of the highest priority with credit are served first.
+CONSUMER_PRIORITY_DEFAULT = 0
+CONSUMER_PRIORITY_MAX = 100
 #: Several large batches under way: at 4 096 the round trip, not the work, sets the pace.
 CREDIT_MAX = 16_384
 CREDIT_BYTES_DEFAULT = 4 * MIB
@@ -64,8 +67,20 @@ DEDUP_WINDOW_DEFAULT = 5 * MINUTE
 DEDUP_WINDOW_MAX = 7 * DAY
 #: Ids that one queue remembers; above it puts get dedup_full.
 IDS_MAX = 10_000_000
+#: One message's own id.
+ID_BYTES_MAX = 255
+#: Rows of ids that nobody may ask for any more are looked for so often, and in steps while some
+#: are left to look at; one step looks at so many rows and queues and erases about so many ids.
+ID_SWEEP_EVERY = 5 * SECOND
+ID_SWEEP_STEP = 50
+ID_SWEEP_ROWS = 2_000
+ID_SWEEP_QUEUES = 64
+ID_SWEEP_MESSAGES = 10_000
 #: Messages that a keyed queue, or one with selectors, looks at besides those in flight.
 CHOICE_WINDOW_MAX = 100_000
+#: Conditions of one selector, and values of one ``in``.
+SELECTOR_CONDITIONS_MAX = 16
+SELECTOR_VALUES_MAX = 100
 
 # Producers (dedup by sequence)
 UNCONFIRMED_BATCHES_MAX = 1_024

@@ -7,6 +7,8 @@ Importing this loads zmq and msgpack, and nothing of the broker's server.
 from broker.client.async_client import AsyncClient
 from broker.client.async_message import AsyncMessage, AsyncMessageBatch
 from broker.client.async_queue import AsyncQueue
+from broker.client.async_redrive import AsyncRedrive
+from broker.client.browsing import BrowsedMessage
 from broker.client.confirm import (
     AsyncBulkConfirm,
     AsyncConfirm,
@@ -14,10 +16,15 @@ from broker.client.confirm import (
     BulkConfirm,
     Confirm,
 )
+from broker.client.definitions import Imported
 from broker.client.message import Message, MessageBatch
+from broker.client.operations import Changed
 from broker.client.put_batch import PutResult
+from broker.client.selector import exists
+from broker.client.stretch import Death
 from broker.client.sync_client import Client
 from broker.client.sync_queue import Queue
+from broker.client.sync_redrive import Redrive
 from broker.errors import (
     CannotDecode,
     CannotEncode,
@@ -48,15 +55,20 @@ __all__ = [
     "AsyncMessage",
     "AsyncMessageBatch",
     "AsyncQueue",
+    "AsyncRedrive",
     "BatchResult",
+    "BrowsedMessage",
     "BulkConfirm",
     "CannotDecode",
     "CannotEncode",
+    "Changed",
     "Client",
     "ClientClosed",
     "Confirm",
     "ConnectionLost",
+    "Death",
     "ForkedClient",
+    "Imported",
     "LeaseLost",
     "LimitReached",
     "Message",
@@ -70,10 +82,12 @@ __all__ = [
     "QueueFull",
     "QueueNotEmpty",
     "QueueNotFound",
+    "Redrive",
     "ResourceAlarm",
     "SequenceTooOld",
     "SettingsMismatch",
     "TooLarge",
     "UnknownSetting",
     "WaitTimeout",
+    "exists",
 ]

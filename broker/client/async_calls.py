@@ -6,24 +6,27 @@ Owns the waits of queues, messages and confirms.  It never touches the socket it
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from broker.client.async_driver import AsyncDriver, OnError
-from broker.client.consumers import Consumer
+from broker.client.consumer import Consumer
 from broker.client.delivery import LOST, Part, Run
 from broker.client.ledger import Ledger, SettleKind
 from broker.client.options import maybe_milliseconds
 from broker.client.outcome import Outcome, all_done
+from broker.client.plans import Plan
 from broker.client.pump import now_ms
 from broker.client.put_batch import PutBatch
 from broker.client.requests import Request
 from broker.client.routes import Way
 from broker.client.session import Session
 from broker.client.settles import Settle, extend_fields
-from broker.errors import ConnectionLost, LeaseLost, WaitTimeout
+from broker.errors import ConnectionLost, LeaseLost, MsgQueueError, WaitTimeout
 from broker.limits import GET_TIMEOUT_MAX
 
 GET_S_MAX = GET_TIMEOUT_MAX / 1000
+
+T = TypeVar("T")
 
 
 class AsyncCalls(AsyncDriver):
@@ -46,6 +49,21 @@ class AsyncCalls(AsyncDriver):
             if not request.done:
                 self.session.requests.abandon(request)
         return self._value(request)
+
+    async def carry_out(self, plan: Plan[T]) -> T:
+        """The result of a plan: its commands are asked one after the other."""
+        try:
+            fields = next(plan)
+            while True:
+                try:
+                    answer = await self.ask(fields)
+                except MsgQueueError as error:
+                    fields = plan.throw(error)
+                else:
+                    fields = plan.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
     async def get(
         self,

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
+from broker.client import definitions
 from broker.client.async_calls import AsyncCalls
 from broker.client.async_driver import OnError, log
 from broker.client.async_queue import AsyncQueue
+from broker.client.definitions import Definitions, Imported
 from broker.client.options import (
     addresses_of,
     maybe_milliseconds,
@@ -90,19 +92,19 @@ class AsyncClient:
 
     async def queues(self) -> list[str]:
         """The names of all queues, in order."""
-        names: list[str] = []
-        more = True
-        while more:
-            after = {"after": names[-1]} if names else {}
-            page = await self._calls.ask({"cmd": "queues", **after})
-            names += page["queues"]
-            more = page["more"] and bool(page["queues"])
-        return names
+        return await self._calls.carry_out(definitions.list_queues())
 
     async def stats(self) -> dict[str, Any]:
         """What the broker counts over all queues."""
-        stats: dict[str, Any] = (await self._calls.ask({"cmd": "stats"}))["stats"]
-        return stats
+        return await self._calls.carry_out(definitions.all_stats())
+
+    async def export(self) -> Definitions:
+        """The definitions of all queues: names and settings, none of the messages."""
+        return await self._calls.carry_out(definitions.export())
+
+    async def import_(self, exported: Definitions, update: bool = False) -> Imported:
+        """Declares what was exported; with ``update`` also changes queues that differ."""
+        return await self._calls.carry_out(definitions.import_(exported, update))
 
     async def flush(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Sends all that is gathered and waits until the broker has it on disk.

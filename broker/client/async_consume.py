@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 
 from broker.client.async_calls import AsyncCalls
 from broker.client.async_message import AsyncMessage, AsyncMessageBatch
-from broker.client.consumers import Consumer
+from broker.client.consumer import Consumer
 from broker.client.delivery import LOST, Part
 from broker.client.view import without_lost
 

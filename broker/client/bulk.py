@@ -7,13 +7,14 @@ Law: a list of bytes is never walked message by message in Python.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from itertools import groupby, islice
 from typing import Any
 
 from broker.client.codec import ELEMENT_OVERHEAD
 from broker.client.content import Headers
-from broker.client.options import put_element, require_id, require_size
-from broker.client.put_batch import ELEMENTS_BYTES_MAX, WITH_IDS_MAX, MessageId, PutBatch, PutSpec
+from broker.client.options import instant_ms, put_element, require_id, require_size
+from broker.client.put_batch import ELEMENTS_BYTES_MAX, Columns, MessageId, PutBatch, PutSpec
 from broker.errors import BadField, CountMismatch
 from broker.limits import BATCH_COUNT_MAX
 
@@ -30,29 +31,23 @@ class BulkBatches:
         self._content_type = content_type
 
     def cut(
-        self, bodies: Iterable[Any], ids: Iterable[MessageId] | None, count_max: int
+        self, bodies: Iterable[Any], columns: BulkColumns, count_max: int
     ) -> Iterator[PutBatch]:
         """Batches of at most ``count_max`` messages."""
         if not 1 <= count_max <= BATCH_COUNT_MAX:
             raise BadField(f"a batch has from 1 to {BATCH_COUNT_MAX} messages, not {count_max}")
         source = iter(bodies)
-        names = iter(ids) if ids is not None else None
-        count_max = min(count_max, WITH_IDS_MAX) if names is not None else count_max
+        count_max = min(count_max, self._spec.count_max)
         while chunk := list(islice(source, count_max)):
-            chunk_ids = list(islice(names, len(chunk))) if names is not None else []
-            if names is not None and len(chunk_ids) != len(chunk):
-                raise CountMismatch("put_many needs an id for each message")
-            for message_id in chunk_ids:
-                require_id(message_id)
-            yield from self._batches(chunk, chunk_ids)
+            yield from self._batches(chunk, columns.take(len(chunk)))
 
-    def _batches(self, chunk: list[Any], ids: list[MessageId]) -> Iterator[PutBatch]:
+    def _batches(self, chunk: list[Any], columns: Columns) -> Iterator[PutBatch]:
         if (
             self._headers is None
             and self._content_type is None
             and set(map(type, chunk)) == {bytes}
         ):
-            yield from self._sized(chunk, list(map(len, chunk)), ids, self._spec)
+            yield from self._sized(chunk, list(map(len, chunk)), columns, self._spec)
             return
         encoded = [put_element(body, self._headers, self._content_type) for body in chunk]
         start = 0
@@ -64,13 +59,13 @@ class BulkBatches:
             yield from self._sized(
                 [element for element, _, _ in alike],
                 [size - ELEMENT_OVERHEAD for _, size, _ in alike],
-                ids[start : start + len(alike)],
-                PutSpec(fields, self._spec.with_ids),
+                _slice(columns, start, start + len(alike)),
+                PutSpec(fields, self._spec.columns),
             )
             start += len(alike)
 
     def _sized(
-        self, elements: list[Any], sizes: list[int], ids: list[MessageId], spec: PutSpec
+        self, elements: list[Any], sizes: list[int], columns: Columns, spec: PutSpec
     ) -> Iterator[PutBatch]:
         """Cuts where the bytes would be too many for one batch."""
         start = 0
@@ -80,9 +75,42 @@ class BulkBatches:
             batch = PutBatch(self._queue, spec, stop - start, 0)
             batch.elements = elements[start:stop]
             batch.body_bytes = size
-            batch.ids = ids[start:stop]
+            batch.columns = _slice(columns, start, stop)
             yield batch
             start = stop
+
+
+class BulkColumns:
+    """One value a message, from iterables that go along with the bodies."""
+
+    def __init__(
+        self,
+        ids: Iterable[MessageId] | None,
+        keys: Iterable[MessageId] | None,
+        at: Iterable[float | datetime | None] | None,
+    ) -> None:
+        given = {"ids": ids, "keys": keys, "at_ms": at}
+        self._sources = {name: iter(each) for name, each in given.items() if each is not None}
+        self.names = tuple(self._sources)
+
+    def take(self, count: int) -> Columns:
+        """The values of the next messages; raises CountMismatch when they are too few."""
+        columns: Columns = {}
+        for name, source in self._sources.items():
+            values: list[Any] = list(islice(source, count))
+            if len(values) != count:
+                raise CountMismatch(f"put_many needs a value in {name} for each message")
+            if name == "at_ms":
+                values = [0 if at is None else instant_ms(at) for at in values]
+            else:
+                for value in values:
+                    require_id(value)
+            columns[name] = values
+        return columns
+
+
+def _slice(columns: Columns, start: int, stop: int) -> Columns:
+    return {name: values[start:stop] for name, values in columns.items()}
 
 
 def _borders(sizes: list[int]) -> Iterator[int]:

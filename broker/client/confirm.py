@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 
 
 class BatchResult(NamedTuple):
-    """Where a whole batch is kept.  ``first`` is None for one that the broker had already."""
+    """Where a whole batch is kept.  ``first`` is None for one that the broker had already.
+
+    ``duplicates`` are the indices of messages that were not taken for their ids; the others have
+    positions from ``first`` on, without a gap.
+    """
 
     queue: str
     first: int | None
     messages: int
     copies: int
     duplicate: bool
+    duplicates: tuple[int, ...] = ()
 
 
 class Confirm:
@@ -113,4 +118,5 @@ def batch_result(batch: PutBatch) -> BatchResult:
         batch.count,
         header.get("copies", 1),
         bool(header.get("duplicate", False)),
+        tuple(header.get("duplicates", ())),
     )

@@ -8,99 +8,27 @@ Owns each consumer's prefetched messages.  It never decodes a body and never wai
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from broker.client.consumer import NO_PREFERENCE, Consumer, Preference
 from broker.client.copies import Copies
-from broker.client.credit import CreditWindow
 from broker.client.delivery import TAKEN, Part, Run, cut, read_runs
-from broker.client.waiters import Waiters
-from broker.errors import (
-    MsgQueueError,
-    NotPrimary,
-    OutcomeUnknown,
-    QueueDeleted,
-    ShuttingDown,
-)
+from broker.errors import NotPrimary, OutcomeUnknown, QueueDeleted, ShuttingDown
 
 if TYPE_CHECKING:
     from broker.client.codec import Reply
     from broker.client.counters import Counters
+    from broker.client.credit import CreditWindow
     from broker.client.exchange import Exchange
     from broker.client.ledger import Ledger
     from broker.client.routes import Route, Routes
     from broker.client.settles import Settle, Settles
+    from broker.errors import MsgQueueError
 
 RETRY_MS = 500
 #: The owner could not: the consumer begins anew there or elsewhere.
 _PASSING = (NotPrimary, OutcomeUnknown, ShuttingDown)
-
-
-class Consumer:
-    """One ``consume``, whatever the session; ``number`` names it on the wire."""
-
-    def __init__(
-        self,
-        number: int,
-        route: Route,
-        window: CreditWindow,
-        lease_ms: int | None,
-        auto_ack: bool,
-        concurrency: int,
-    ) -> None:
-        self.number = number
-        self.queue = route.queue
-        self.route = route
-        #: Where it consumes; None while it does nowhere.
-        self.exchange: Exchange | None = None
-        self.window = window
-        self.lease_ms = lease_ms
-        self.auto_ack = auto_ack
-        self.concurrency = concurrency
-        self.prefetched: deque[Part] = deque()
-        #: Prefetched as well, and waiting for what becomes of older deliveries.
-        self.withheld: deque[Part] = deque()
-        #: True while some of either may have an older delivery beside them.
-        self.has_copies = False
-        #: Why there will be no more deliveries.
-        self.error: MsgQueueError | None = None
-        self.is_leaving = False
-        #: True from its cancel on the line that its queue left to its consume on the next.
-        self.is_moving = False
-        #: True when credit was refused that it counts on.
-        self.is_starving = False
-        #: Called once each when a delivery or an error has come.
-        self.waiters = Waiters()
-
-    @property
-    def is_settled(self) -> bool:
-        """True while it is given messages where it should be."""
-        return self.exchange is not None and not self.is_starving and not self.is_moving
-
-    @property
-    def has_news(self) -> bool:
-        return bool(self.prefetched) or self.error is not None
-
-    def command(self) -> dict[str, Any]:
-        grant = self.window.grant()
-        fields: dict[str, Any] = {
-            "cmd": "consume",
-            "queue": self.queue,
-            "consumer": self.number,
-            "credit": grant.messages,
-            "credit_bytes": grant.bytes,
-            "concurrency": self.concurrency,
-        }
-        if self.lease_ms is not None:
-            fields["lease_ms"] = self.lease_ms
-        if self.auto_ack:
-            fields["auto_ack"] = True
-        return fields
-
-    def fail(self, error: MsgQueueError) -> None:
-        self.error = error
-        self.waiters.tell()
 
 
 class Consumers:
@@ -124,11 +52,12 @@ class Consumers:
         lease_ms: int | None,
         auto_ack: bool,
         concurrency: int,
+        preference: Preference = NO_PREFERENCE,
     ) -> Consumer:
         number = self._next_number
         self._next_number += 1
         route = self._routes.find(queue)
-        consumer = Consumer(number, route, window, lease_ms, auto_ack, concurrency)
+        consumer = Consumer(number, route, window, lease_ms, auto_ack, concurrency, preference)
         self._consumers[number] = consumer
         self._begin(consumer)
         return consumer
@@ -233,6 +162,14 @@ class Consumers:
             self._consumers.pop(consumer.number, None)
 
         consumer.exchange.ask({"cmd": "cancel", "consumer": consumer.number}, answered)
+
+    def settled(self, ledger: Ledger, messages: int) -> None:
+        """A transaction has settled so many, and no credit rode on it."""
+        consumer = self._consumers.get(ledger.consumer) if ledger.consumer is not None else None
+        if consumer is not None:
+            consumer.window.settled(messages)
+            if not consumer.is_leaving:
+                self._grant(consumer)
 
     def leave_all(self) -> None:
         for consumer in list(self._consumers.values()):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from broker.client.delivery import Part, Range, split
 
 if TYPE_CHECKING:
-    from broker.client.consumers import Consumer
+    from broker.client.consumer import Consumer
     from broker.client.counters import Counters
     from broker.client.ledger import Ledger
     from broker.client.settles import Settle, Settles

@@ -12,8 +12,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from broker.client.codec import ELEMENT_OVERHEAD, Reply, decode_batch, decode_columns
+from broker.client.stretch import Stretch
 from broker.errors import NotAnEnvelope
-from broker.limits import PRIORITY_DEFAULT
 
 if TYPE_CHECKING:
     from broker.client.ledger import Ledger
@@ -24,29 +24,14 @@ HELD, SETTLED, LOST, TAKEN = range(4)
 Range = tuple[int, int, int]
 
 
-class Run:
-    """Consecutive positions with the same properties; ``elements[offset]`` is the first.
+class Run(Stretch):
+    """A stretch that was delivered, and is settled by its ledger.
 
     ``marks`` has a byte a message: HELD, SETTLED, LOST (the lease is somebody else's), or TAKEN
     (an auto-ack delivery, with nothing to settle).
     """
 
-    __slots__ = (
-        "__weakref__",
-        "attempts",
-        "content_type",
-        "count",
-        "elements",
-        "first",
-        "ids",
-        "ledger",
-        "marks",
-        "offset",
-        "priority",
-        "put_at",
-        "size",
-        "type",
-    )
+    __slots__ = ("__weakref__", "ledger", "marks", "size")
 
     def __init__(
         self,
@@ -54,19 +39,10 @@ class Run:
         fields: dict[str, Any],
         elements: list[Any],
         offset: int,
-        ids: list[Any] | None,
+        columns: dict[str, list[Any]],
     ) -> None:
+        super().__init__(ledger.queue, fields, elements, offset, columns)
         self.ledger = ledger
-        self.elements = elements
-        self.offset = offset
-        self.ids = ids
-        self.first: int = fields["first"]
-        self.count: int = fields["count"]
-        self.attempts: int = fields.get("attempts", 0)
-        self.priority: int = fields.get("priority", PRIORITY_DEFAULT)
-        self.put_at: int | None = fields.get("put_at")
-        self.content_type: str | None = fields.get("content_type")
-        self.type: str | None = fields.get("type")
         self.marks = bytearray(self.count)
         #: This run's share of the bytes of the delivery.
         self.size = 0
@@ -154,17 +130,16 @@ def read_runs(reply: Reply, ledger: Ledger) -> list[Run]:
     elements = decode_batch(reply.batch)
     size = credit_bytes(reply, len(elements))
     columns = decode_columns(reply.columns) if reply.columns else {}
-    ids = columns.get("ids")
     runs: list[Run] = []
     offset = 0
     try:
         for fields in reply.header["runs"]:
-            run = Run(ledger, fields, elements, offset, ids)
+            run = Run(ledger, fields, elements, offset, columns)
             start, offset = offset, offset + run.count
             run.size = size * offset // len(elements) - size * start // len(elements)
             runs.append(run)
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise NotAnEnvelope(f"a run is not well formed: {error}") from None
-    if offset != len(elements) or (ids is not None and len(ids) != offset):
+    if offset != len(elements) or any(len(values) != offset for values in columns.values()):
         raise NotAnEnvelope(f"the runs tell {offset} messages, the batch {len(elements)}")
     return runs

@@ -110,6 +110,16 @@ class Ledger:
         self.gathered += settled
         return settled
 
+    def mark_settled(self, parts: Iterable[Part]) -> int:
+        """What is held of the parts was settled without being gathered; how many messages."""
+        settled = 0
+        for run, start, stop in parts:
+            for first, count, _ in list(run.held(start, stop)):
+                low = first - run.first
+                run.marks[low : low + count] = bytes((SETTLED,)) * count
+                settled += count
+        return settled
+
     def take(self) -> Iterator[tuple[SettleKind, list[Range]]]:
         """What is gathered, as commands; each has as many ranges as a command may have."""
         self._begin(0, 0)

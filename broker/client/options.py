@@ -9,9 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from broker.client.codec import ELEMENT_OVERHEAD, encode_value
+from broker.client.consumer import NO_PREFERENCE, Preference
 from broker.client.content import JSON, TEXT, Headers, encode_body, require_headers
 from broker.client.credit import CreditWindow
-from broker.client.put_batch import ID_BYTES_MAX, MessageId, PutSpec
+from broker.client.put_batch import ID_BYTES_MAX, Columns, MessageId, PutSpec
+from broker.client.selector import Selector, wire_selector
 from broker.errors import BadField, CannotEncode, TooLarge
 from broker.limits import (
     CONTENT_TYPE_BYTES_MAX,
@@ -22,13 +24,15 @@ from broker.limits import (
     PRIORITY_MAX,
 )
 
+#: On either side of 0, which is that of a consumer that asks for none.
+CONSUMER_PRIORITY_MAX = 100
 #: Bytes without any option: what most puts are.
 PLAIN = PutSpec()
 _OF_CONTENT = {
     content_type: PutSpec((("content_type", content_type),)) for content_type in (JSON, TEXT)
 }
 #: Settings that the application gives in seconds.
-_IN_SECONDS = frozenset({"lease", "ttl", "backoff", "backoff_max"})
+_IN_SECONDS = frozenset({"lease", "ttl", "delay", "backoff", "backoff_max", "dedup_window"})
 
 
 def milliseconds(seconds: float) -> int:
@@ -52,14 +56,9 @@ def settings_map(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def put_element(
-    body: Any,
-    headers: Headers | None,
-    content_type: str | None,
-    message_id: MessageId | None = None,
+    body: Any, headers: Headers | None, content_type: str | None
 ) -> tuple[Any, int, str | None]:
     """A batch element, its size with msgpack's own bytes, and its content type on the wire."""
-    if message_id is not None:
-        require_id(message_id)
     raw, wire_type = encode_body(body, content_type)
     size = len(raw) + ELEMENT_OVERHEAD
     element: Any = raw
@@ -79,12 +78,31 @@ def require_size(size: int) -> None:
         raise TooLarge(f"a message has at most {MESSAGE_BYTES_MAX} bytes, this one {size}")
 
 
+def put_columns(message_id: MessageId | None, key: MessageId | None) -> Columns | None:
+    """What one message has of its own beside its body; None for most."""
+    if message_id is None and key is None:
+        return None
+    columns: Columns = {}
+    if message_id is not None:
+        require_id(message_id)
+        columns["ids"] = [message_id]
+    if key is not None:
+        require_id(key)
+        columns["keys"] = [key]
+    return columns
+
+
 def require_id(message_id: MessageId) -> None:
+    """Raises for what is neither an id nor a key."""
     raw = message_id.encode() if isinstance(message_id, str) else message_id
     if not isinstance(raw, bytes):
-        raise CannotEncode(f"an id is text or bytes, not {type(raw).__name__}")
+        raise CannotEncode(f"ids and keys are text or bytes, not {type(raw).__name__}")
     if len(raw) > ID_BYTES_MAX:
-        raise TooLarge(f"an id has at most {ID_BYTES_MAX} bytes, this one {len(raw)}")
+        raise TooLarge(f"ids and keys have at most {ID_BYTES_MAX} bytes, this one {len(raw)}")
+
+
+def instant_ms(at: float | datetime) -> int:
+    return milliseconds(at.timestamp() if isinstance(at, datetime) else at)
 
 
 def put_spec(
@@ -94,29 +112,28 @@ def put_spec(
     at: float | datetime | None,
     ttl: float | None,
     type: str | None,  # noqa: A002
-    with_ids: bool,
+    columns: tuple[str, ...] = (),
 ) -> PutSpec:
     """What the message shares with its batch."""
-    if not with_ids and all(option is None for option in (priority, delay, at, ttl, type)):
+    if not columns and all(option is None for option in (priority, delay, at, ttl, type)):
         if content_type is None:
             return PLAIN
         if content_type in _OF_CONTENT:
             return _OF_CONTENT[content_type]
-    if delay is not None and at is not None:
+    if delay is not None and (at is not None or "at_ms" in columns):
         raise BadField("delay and at exclude each other")
     if priority is not None and not 0 <= priority <= PRIORITY_MAX:
         raise BadField(f"a priority is from 0 to {PRIORITY_MAX}, not {priority}")
-    due_at = at.timestamp() if isinstance(at, datetime) else at
     values = {
         "priority": priority,
         "delay_ms": maybe_milliseconds(delay),
-        "at_ms": maybe_milliseconds(due_at),
+        "at_ms": None if at is None else instant_ms(at),
         "ttl_ms": maybe_milliseconds(ttl),
         "content_type": _label(content_type),
         "type": _label(type),
     }
     fields = tuple((name, value) for name, value in values.items() if value is not None)
-    return PutSpec(fields, with_ids)
+    return PutSpec(fields, columns)
 
 
 def credit_window(
@@ -133,7 +150,21 @@ def credit_window(
     return CreditWindow(credit, concurrency, start, remaining)
 
 
-def get_command(queue: str, count_max: int, lease: float | None, auto_ack: bool) -> dict[str, Any]:
+def preference(selector: Selector | None, priority: int | None) -> Preference:
+    if selector is None and priority is None:
+        return NO_PREFERENCE
+    if priority is not None and abs(priority) > CONSUMER_PRIORITY_MAX:
+        raise BadField(f"a consumer's priority is from -100 to 100, not {priority}")
+    return Preference(wire_selector(selector), priority)
+
+
+def get_command(
+    queue: str,
+    count_max: int,
+    lease: float | None,
+    auto_ack: bool,
+    selector: Selector | None = None,
+) -> dict[str, Any]:
     if not 1 <= count_max <= GET_COUNT_MAX:
         raise BadField(f"max is from 1 to {GET_COUNT_MAX}, not {count_max}")
     fields: dict[str, Any] = {"cmd": "get", "queue": queue, "max": count_max}
@@ -141,6 +172,9 @@ def get_command(queue: str, count_max: int, lease: float | None, auto_ack: bool)
         fields["lease_ms"] = milliseconds(lease)
     if auto_ack:
         fields["auto_ack"] = True
+    conditions = wire_selector(selector)
+    if conditions is not None:
+        fields["selector"] = conditions
     return fields
 
 

@@ -5,32 +5,52 @@ Owns the bounds of a batch.  It never numbers itself and never sends: its queue 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any, NamedTuple
 
 from broker.client.codec import ELEMENT_OVERHEAD, encode_batch, encode_columns
 from broker.client.outcome import Outcome
 from broker.errors import MsgQueueError
-from broker.limits import BATCH_BYTES_MAX, COLUMNS_BYTES_MAX
+from broker.limits import BATCH_BYTES_MAX, BATCH_COUNT_MAX, COLUMNS_BYTES_MAX
 
 #: What the array header takes beside the elements.
 _FRAME_OVERHEAD = 64
 ELEMENTS_BYTES_MAX = BATCH_BYTES_MAX - _FRAME_OVERHEAD
+#: Of an id, and of a key.
 ID_BYTES_MAX = 255
-#: So many ids of that size fill a columns frame.
-WITH_IDS_MAX = (COLUMNS_BYTES_MAX - _FRAME_OVERHEAD) // (ID_BYTES_MAX + ELEMENT_OVERHEAD)
+#: What one message's value takes in its column, at most.
+_COLUMN_BYTES = {
+    "ids": ID_BYTES_MAX + ELEMENT_OVERHEAD,
+    "keys": ID_BYTES_MAX + ELEMENT_OVERHEAD,
+    "at_ms": 9,
+}
 
 MessageId = str | bytes
+#: One value a message: its id, its key, the instant it is due at.
+Columns = dict[str, list[Any]]
 
 
 class PutSpec(NamedTuple):
-    """What all messages of a batch share: header fields, and whether they have ids."""
+    """What all messages of a batch share: header fields, and which columns they have."""
 
     fields: tuple[tuple[str, Any], ...] = ()
-    with_ids: bool = False
+    columns: tuple[str, ...] = ()
+
+    @property
+    def count_max(self) -> int:
+        """So many messages fill a columns frame."""
+        if not self.columns:
+            return BATCH_COUNT_MAX
+        of_each = sum(_COLUMN_BYTES[name] for name in self.columns)
+        return min((COLUMNS_BYTES_MAX - _FRAME_OVERHEAD) // of_each, BATCH_COUNT_MAX)
 
 
 class PutResult(NamedTuple):
-    """Where a message is kept.  ``position`` is None for a put that the broker had already."""
+    """Where a message is kept.
+
+    ``position`` is None for one that the broker had already: the same put sent twice, or another
+    one with the same id within the queue's dedup window.
+    """
 
     queue: str
     position: int | None
@@ -43,12 +63,12 @@ class PutResult(NamedTuple):
 class PutBatch(Outcome):
     __slots__ = (
         "body_bytes",
+        "columns",
         "count",
         "created_at",
         "elements",
         "frames",
         "full_at",
-        "ids",
         "maybe_taken",
         "queue",
         "refusal",
@@ -65,7 +85,7 @@ class PutBatch(Outcome):
         self.full_at = full_at
         self.created_at = now
         self.elements: list[Any] = []
-        self.ids: list[MessageId] = []
+        self.columns: Columns = {}
         #: Bodies with the bytes that msgpack puts around them, at most.
         self.body_bytes = 0
         #: Known from the sealing on.
@@ -105,13 +125,18 @@ class PutBatch(Outcome):
         self.body_bytes = size
         return 1
 
+    def add_columns(self, values: Columns) -> None:
+        """The values of the message that was just added."""
+        for name, column in values.items():
+            self.columns.setdefault(name, []).extend(column)
+
     def seal(self) -> None:
         """Packs the elements; from now on only the frames are kept and nothing is added."""
         if self.is_sealed:
             return
         count = len(self.elements)
         batch = encode_batch(self.elements)
-        self.frames = (encode_columns({"ids": self.ids}), batch) if self.ids else (batch,)
+        self.frames = (encode_columns(self.columns), batch) if self.columns else (batch,)
         self.count = count
         self.elements = []
 
@@ -123,14 +148,13 @@ class PutBatch(Outcome):
         """The result for one message; raises the batch's error."""
         header = self.value()
         first = header.get("first")
-        position = None if first is None else first + index
-        message_id: MessageId | None = self.ids[index] if self.ids else None
+        duplicates = header.get("duplicates", ())
+        before = bisect_left(duplicates, index)
+        is_duplicate = bool(header.get("duplicate", False)) or index in duplicates[before:]
+        # Positions are given to those that were taken, one after the other.
+        position = None if first is None or is_duplicate else first + index - before
+        ids = self.columns.get("ids")
+        message_id: MessageId | None = ids[index] if ids else None
         if message_id is None and position is not None:
             message_id = f"{self.queue}:{position}"
-        return PutResult(
-            self.queue,
-            position,
-            message_id,
-            header.get("copies", 1),
-            bool(header.get("duplicate", False)),
-        )
+        return PutResult(self.queue, position, message_id, header.get("copies", 1), is_duplicate)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker.client.put_batch import ELEMENTS_BYTES_MAX, WITH_IDS_MAX, PutBatch, PutSpec
+from broker.client.put_batch import ELEMENTS_BYTES_MAX, PutBatch, PutSpec
 from broker.client.waiters import Waiters
 from broker.errors import ConnectionLost, MsgQueueError, OutcomeUnknown, ProducerExpired
 from broker.limits import UNCONFIRMED_BATCHES_MAX
@@ -75,8 +75,8 @@ class PutQueue:
         full_at = 1
         if self.unconfirmed and size <= ELEMENTS_BYTES_MAX:
             full_at = self._puts.options.batch_count
-            if spec.with_ids:
-                full_at = min(full_at, WITH_IDS_MAX)
+            if spec.columns:
+                full_at = min(full_at, spec.count_max)
         batch = self.open = PutBatch(self.name, spec, full_at, now)
         self._puts.busy(self)
         if full_at > 1:

@@ -149,6 +149,8 @@ class Requests:
             if result is None:
                 self._ask_later(request, now)
                 return
+        elif reply.name == "browsed":
+            result = reply
         self._open.pop(request, None)
         deletes = request.fields["cmd"] == "delete"
         if deletes and request.asked_again and isinstance(error, QueueNotFound):

@@ -6,7 +6,7 @@ For each of ``lines`` it sends what is in ``exchange.outgoing`` and keeps a sock
 ``connection.address`` for each ``connection.number``.
 
 Law: the order in which queues begin anew, on a new connection or at another broker, is: take the
-held messages again, settle, consume, the other requests, the unconfirmed puts.
+held messages again, settle, transact, consume, the other requests, the unconfirmed puts.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from broker.client.requests import Request, Requests
 from broker.client.routes import Route
 from broker.client.routing import Routing
 from broker.client.settles import Settles
+from broker.client.transactions import Transactions
 from broker.errors import (
     ConnectionLost,
     MsgQueueError,
@@ -93,7 +94,17 @@ class Session:
             draw(PRODUCER_BYTES),
             self.troubles if options.tells_failed_puts else None,
         )
-        self._parts = (self._routing, self.puts, self.settles, self.consumers, self.requests)
+        self.transactions = Transactions(
+            self.settles, self.consumers, self.counters, self.troubles, draw
+        )
+        self._parts = (
+            self._routing,
+            self.puts,
+            self.settles,
+            self.consumers,
+            self.requests,
+            self.transactions,
+        )
         #: As of the last tick: others want to be connected.
         self._ticked_lines: tuple[Line, ...] = ()
 
@@ -127,7 +138,11 @@ class Session:
     @property
     def unconfirmed(self) -> list[Outcome]:
         """What is sent, or waits to be sent, and not confirmed yet."""
-        return [*self.settles.unconfirmed, *self.puts.unconfirmed]
+        return [
+            *self.settles.unconfirmed,
+            *self.transactions.unconfirmed,
+            *self.puts.unconfirmed,
+        ]
 
     def require_confirmed(self) -> None:
         """For the end of a client: raises when anything is still on its way."""
@@ -152,6 +167,7 @@ class Session:
         self.puts.connection_lost(line.exchange)
         self.consumers.connection_lost(line.exchange)
         self.settles.connection_lost(line.exchange)
+        self.transactions.connection_lost(line.exchange)
         self._routing.lost(line, now)
 
     def connection_lost(self, now: int, why: str) -> None:
@@ -215,6 +231,7 @@ class Session:
 
     def _resume(self, routes: set[Route], now: int) -> None:
         self.settles.resume(routes)
+        self.transactions.resume(routes)
         self.consumers.resume(routes, now)
         self.requests.resume(routes, now)
         self.puts.resume(routes)

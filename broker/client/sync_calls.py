@@ -8,13 +8,14 @@ from __future__ import annotations
 import atexit
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
-from broker.client.consumers import Consumer
+from broker.client.consumer import Consumer
 from broker.client.delivery import LOST, Part, Run
 from broker.client.ledger import Ledger, SettleKind
 from broker.client.options import maybe_milliseconds
 from broker.client.outcome import all_done
+from broker.client.plans import Plan
 from broker.client.pump import now_ms
 from broker.client.put_batch import PutBatch
 from broker.client.put_queue import PutQueue
@@ -27,6 +28,8 @@ from broker.errors import ClientClosed, ConnectionLost, LeaseLost, MsgQueueError
 from broker.limits import GET_TIMEOUT_MAX
 
 GET_S_MAX = GET_TIMEOUT_MAX / 1000
+
+T = TypeVar("T")
 
 
 class SyncCalls(SyncDriver):
@@ -78,6 +81,21 @@ class SyncCalls(SyncDriver):
             if not request.done:
                 self.session.requests.abandon(request)
         return self._value(request)
+
+    def carry_out(self, plan: Plan[T]) -> T:
+        """The result of a plan: its commands are asked one after the other."""
+        try:
+            fields = next(plan)
+            while True:
+                try:
+                    answer = self.ask(fields)
+                except MsgQueueError as error:
+                    fields = plan.throw(error)
+                else:
+                    fields = plan.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
     def get(self, fields: dict[str, Any], timeout: float | None) -> list[Run]:
         """The runs of one get; a time that the broker does not wait at once is cut in parts."""

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
+from broker.client import definitions
+from broker.client.definitions import Definitions, Imported
 from broker.client.options import addresses_of, maybe_milliseconds, milliseconds, settings_map
 from broker.client.outcome import all_done
 from broker.client.session import CLOSE_S, Session, SessionOptions
@@ -69,8 +71,9 @@ class Client:
     def queue(self, name: str, **settings: Any) -> Queue:
         """The queue called ``name``; with settings it is declared first.
 
-        Settings: ``lease``, ``ttl``, ``backoff``, ``backoff_max`` in seconds, ``max_messages``,
-        ``max_bytes``.  Raises SettingsMismatch when it exists with others.
+        ``lease``, ``ttl``, ``delay``, ``backoff``, ``backoff_max`` and ``dedup_window`` are in
+        seconds; ``docs/clients.md`` lists all settings.  Raises SettingsMismatch when it exists
+        with others.
         """
         require_name(name)
         if settings:
@@ -80,19 +83,19 @@ class Client:
 
     def queues(self) -> list[str]:
         """The names of all queues, in order."""
-        names: list[str] = []
-        more = True
-        while more:
-            after = {"after": names[-1]} if names else {}
-            page = self._calls.ask({"cmd": "queues", **after})
-            names += page["queues"]
-            more = page["more"] and bool(page["queues"])
-        return names
+        return self._calls.carry_out(definitions.list_queues())
 
     def stats(self) -> dict[str, Any]:
         """What the broker counts over all queues."""
-        stats: dict[str, Any] = self._calls.ask({"cmd": "stats"})["stats"]
-        return stats
+        return self._calls.carry_out(definitions.all_stats())
+
+    def export(self) -> Definitions:
+        """The definitions of all queues: names and settings, none of the messages."""
+        return self._calls.carry_out(definitions.export())
+
+    def import_(self, exported: Definitions, update: bool = False) -> Imported:
+        """Declares what was exported; with ``update`` also changes queues that differ."""
+        return self._calls.carry_out(definitions.import_(exported, update))
 
     def flush(self, timeout: float | None = None) -> None:
         """Sends all that is gathered and waits until the broker has it on disk.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from broker.client.consumers import Consumer
+from broker.client.consumer import Consumer
 from broker.client.delivery import LOST, Part
 from broker.client.message import Message, MessageBatch
 from broker.client.sync_calls import SyncCalls

@@ -7,26 +7,27 @@ from datetime import datetime
 from typing import Any
 
 from broker.client import options
-from broker.client.bulk import BulkBatches
+from broker.client.bulk import BulkBatches, BulkColumns
 from broker.client.codec import ELEMENT_OVERHEAD
 from broker.client.confirm import BulkConfirm, Confirm
-from broker.client.consumers import Consumer
+from broker.client.consumer import Consumer
 from broker.client.content import Headers
 from broker.client.credit import CreditWindow
 from broker.client.message import Message, MessageBatch
 from broker.client.pump import now_ms
 from broker.client.put_batch import MessageId, PutBatch, PutSpec
+from broker.client.selector import Selector
 from broker.client.sync_calls import SyncCalls
 from broker.client.sync_consume import iterate, iterate_batches
+from broker.client.sync_operations import QueueOperations
 from broker.limits import BATCH_COUNT_DEFAULT
 
 
-class Queue:
+class Queue(QueueOperations):
     """Made by ``Client.queue``; safe to use from many threads.  Times are in seconds."""
 
     def __init__(self, calls: SyncCalls, name: str) -> None:
-        self.name = name
-        self._calls = calls
+        super().__init__(calls, name)
         self._puts = calls.session.puts.queue(name)
 
     def put(
@@ -41,6 +42,7 @@ class Queue:
         type: str | None = None,  # noqa: A002
         content_type: str | None = None,
         id: MessageId | None = None,  # noqa: A002
+        key: MessageId | None = None,
     ) -> Confirm:
         """Puts one message and returns at once; the confirm tells when it is on disk.
 
@@ -54,15 +56,19 @@ class Queue:
             and type is None
             and content_type is None
             and id is None
+            and key is None
             and priority is None
             and ttl is None
             and delay is None
             and at is None
         ):
             element, size, spec = body, len(body) + ELEMENT_OVERHEAD, options.PLAIN
+            columns = None
         else:
-            element, size, content_type = options.put_element(body, headers, content_type, id)
-            spec = options.put_spec(content_type, priority, delay, at, ttl, type, id is not None)
+            element, size, content_type = options.put_element(body, headers, content_type)
+            columns = options.put_columns(id, key)
+            names = () if columns is None else tuple(columns)
+            spec = options.put_spec(content_type, priority, delay, at, ttl, type, names)
         calls = self._calls
         while True:
             with calls.lock:
@@ -72,8 +78,8 @@ class Queue:
                     batch = self._open_batch(spec, size)
                     count = batch.add_first(element, size) if batch is not None else 0
                 if batch is not None:
-                    if id is not None:
-                        batch.ids.append(id)
+                    if columns is not None:
+                        batch.add_columns(columns)
                     if count >= batch.full_at:
                         calls.send_batch(self._puts)
                         calls.keep_receiving(count > 1)
@@ -88,20 +94,27 @@ class Queue:
         headers: Headers | None = None,
         priority: int | None = None,
         delay: float | None = None,
-        at: float | datetime | None = None,
+        at: float | datetime | Iterable[float | datetime | None] | None = None,
         ttl: float | None = None,
         type: str | None = None,  # noqa: A002
         content_type: str | None = None,
         ids: Iterable[MessageId] | None = None,
+        keys: Iterable[MessageId] | None = None,
     ) -> BulkConfirm:
         """Puts all of ``bodies`` in batches; one confirm for all of them.
 
-        The options hold for every message; ``ids`` has one for each.
+        The options hold for every message; ``ids``, ``keys``, and ``at`` where it is no single
+        instant, have a value for each.
         """
-        shared = options.put_spec(None, priority, delay, at, ttl, type, ids is not None)
+        if isinstance(at, int | float | datetime):
+            columns, of_all = BulkColumns(ids, keys, None), at
+        else:
+            columns, of_all = BulkColumns(ids, keys, at), None
+        shared = options.put_spec(None, priority, delay, of_all, ttl, type, columns.names)
         calls = self._calls
         batches: list[PutBatch] = []
-        for made in BulkBatches(self.name, shared, headers, content_type).cut(bodies, ids, batch):
+        bulk = BulkBatches(self.name, shared, headers, content_type)
+        for made in bulk.cut(bodies, columns, batch):
             if not self._puts.has_room:
                 calls.wait(lambda: self._puts.has_room, None)
             with calls.changing:
@@ -122,6 +135,8 @@ class Queue:
         lease: float | None = None,
         auto_ack: bool = False,
         concurrency: int = 1,
+        selector: Selector | None = None,
+        priority: int | None = None,
         timeout: float | None = None,
         max: int | None = None,  # noqa: A002
     ) -> Generator[Message, None, None]:
@@ -129,11 +144,13 @@ class Queue:
 
         ``credit`` is how many messages this consumer has on hand, prefetched ones included; it
         adapts to the consumer's pace when None.  ``concurrency`` tells how many of them it
-        works on at once.  With ``auto_ack`` a message is removed before it is delivered, so one
-        that was prefetched and not looked at is lost.
+        works on at once.  ``selector`` takes only what matches; of consumers that wait, those
+        with the highest ``priority`` (0 if not given) are served first.  With ``auto_ack`` a
+        message is removed before it is delivered, so one that was prefetched and not looked at
+        is lost.
         """
         window = options.credit_window(credit, concurrency, max)
-        consumer = self._consumer(window, lease, auto_ack, concurrency)
+        consumer = self._consumer(window, lease, auto_ack, concurrency, selector, priority)
         return iterate(self._calls, consumer, timeout, max)
 
     def consume_batches(
@@ -144,18 +161,25 @@ class Queue:
         lease: float | None = None,
         auto_ack: bool = False,
         concurrency: int = 1,
+        selector: Selector | None = None,
+        priority: int | None = None,
         timeout: float | None = None,
     ) -> Generator[MessageBatch, None, None]:
         """As ``consume``, up to ``max`` messages at a time."""
         window = options.credit_window(credit, concurrency, None, batch=max)
-        consumer = self._consumer(window, lease, auto_ack, concurrency)
+        consumer = self._consumer(window, lease, auto_ack, concurrency, selector, priority)
         return iterate_batches(self._calls, consumer, max, timeout)
 
     def get(
-        self, timeout: float | None = 0, *, lease: float | None = None, auto_ack: bool = False
+        self,
+        timeout: float | None = 0,
+        *,
+        lease: float | None = None,
+        auto_ack: bool = False,
+        selector: Selector | None = None,
     ) -> Message | None:
         """One message, or None when ``timeout`` seconds brought none (None waits for ever)."""
-        messages = self.get_many(1, timeout, lease=lease, auto_ack=auto_ack)
+        messages = self.get_many(1, timeout, lease=lease, auto_ack=auto_ack, selector=selector)
         return messages[0] if messages else None
 
     def get_many(
@@ -165,25 +189,12 @@ class Queue:
         *,
         lease: float | None = None,
         auto_ack: bool = False,
+        selector: Selector | None = None,
     ) -> list[Message]:
         """Up to ``max`` messages: as soon as there is one, what is there."""
-        runs = self._calls.get(options.get_command(self.name, max, lease, auto_ack), timeout)
+        fields = options.get_command(self.name, max, lease, auto_ack, selector)
+        runs = self._calls.get(fields, timeout)
         return [Message(self._calls, run, index) for run in runs for index in range(run.count)]
-
-    def stats(self) -> dict[str, Any]:
-        stats: dict[str, Any] = self._calls.ask({"cmd": "stats", "queue": self.name})["stats"]
-        return stats
-
-    def purge(self) -> int:
-        """Removes what is ready or delayed; gives how many messages that were."""
-        count: int = self._calls.ask({"cmd": "purge", "queue": self.name})["count"]
-        return count
-
-    def delete(self, if_empty: bool = True) -> int:
-        """Deletes the queue; raises QueueNotEmpty, unless ``if_empty`` is False."""
-        fields = {"cmd": "delete", "queue": self.name, "if_empty": if_empty}
-        count: int = self._calls.ask(fields)["count"]
-        return count
 
     def __repr__(self) -> str:
         return f"<Queue {self.name!r}>"
@@ -201,10 +212,22 @@ class Queue:
         return batch
 
     def _consumer(
-        self, window: CreditWindow, lease: float | None, auto_ack: bool, concurrency: int
+        self,
+        window: CreditWindow,
+        lease: float | None,
+        auto_ack: bool,
+        concurrency: int,
+        selector: Selector | None,
+        priority: int | None,
     ) -> Consumer:
         calls = self._calls
         with calls.changing:
             calls.require_open()
-            lease_ms = options.maybe_milliseconds(lease)
-            return calls.session.consumers.add(self.name, window, lease_ms, auto_ack, concurrency)
+            return calls.session.consumers.add(
+                self.name,
+                window,
+                options.maybe_milliseconds(lease),
+                auto_ack,
+                concurrency,
+                options.preference(selector, priority),
+            )

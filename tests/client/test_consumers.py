@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from broker.client.consumers import Consumer
+from broker.client.consumer import Consumer
 from broker.client.credit import CreditWindow
 from broker.client.delivery import LOST, Part
 from broker.client.ledger import ACK

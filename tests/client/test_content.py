@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.client import options
-from broker.client.bulk import BulkBatches
+from broker.client.bulk import BulkBatches, BulkColumns
 from broker.client.content import decode_body, encode_body, require_headers
 from broker.client.put_batch import PutBatch, PutSpec
 from broker.errors import BadField, CannotDecode, CannotEncode, CountMismatch, TooLarge
@@ -95,7 +95,7 @@ def test_headers_are_text_to_plain_values(headers: Any) -> None:
 
 def spec(**given: Any) -> PutSpec:
     empty = dict.fromkeys(("content_type", "priority", "delay", "at", "ttl", "type"))
-    return options.put_spec(**{**empty, "with_ids": False, **given})
+    return options.put_spec(**{**empty, **given})
 
 
 def test_options_become_fields_in_milliseconds() -> None:
@@ -137,9 +137,10 @@ def test_addresses_are_a_list() -> None:
         options.addresses_of(" , ")
 
 
-def cut(bodies: Any, count_max: int = 1_000, ids: Any = None, **given: Any) -> list[PutBatch]:
-    bulk = BulkBatches("q", PutSpec((), ids is not None), given.get("headers"), None)
-    return list(bulk.cut(bodies, ids, count_max))
+def cut(bodies: Any, count_max: int = 1_000, **given: Any) -> list[PutBatch]:
+    columns = BulkColumns(given.get("ids"), given.get("keys"), given.get("at"))
+    bulk = BulkBatches("q", PutSpec((), columns.names), given.get("headers"), None)
+    return list(bulk.cut(bodies, columns, count_max))
 
 
 def test_many_bodies_are_cut_by_count() -> None:
@@ -174,7 +175,7 @@ def test_bodies_of_several_kinds_are_grouped_in_order() -> None:
 
 def test_each_message_needs_an_id_where_ids_are_given() -> None:
     (batch,) = cut([b"a", b"b"], ids=["1", b"2"])
-    assert batch.ids == ["1", b"2"]
+    assert batch.columns == {"ids": ["1", b"2"]}
     with pytest.raises(CountMismatch):
         cut([b"a", b"b"], ids=["1"])
     with pytest.raises(TooLarge):

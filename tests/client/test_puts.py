@@ -261,9 +261,9 @@ def test_there_is_no_room_beyond_the_unconfirmed_bounds() -> None:
 def test_ids_travel_in_the_columns_frame() -> None:
     rig = Rig()
     queue = rig.session.puts.queue("q")
-    named = queue.begin(PutSpec((), with_ids=True), 6, rig.now)
+    named = queue.begin(PutSpec((), ("ids",)), 6, rig.now)
     named.add_first(b"b", 6)
-    named.ids.append("order-17")
+    named.add_columns({"ids": ["order-17"]})
     queue.close()
     *_, sent = rig.sent("put")
     assert len(sent.frames) == 2

@@ -1,0 +1,35 @@
+"""How far a redrive has come, as the broker told it.
+
+Owns what its answers and the queue's stats say of it.  It never asks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: A redrive that is waited for is asked after so often.
+POLL_S = 0.1
+
+
+class RedriveProgress:
+    def __init__(self, queue: str, job: dict[str, Any]) -> None:
+        self.queue = queue
+        #: Messages that have left the queue for where they belong.
+        self.moved = 0
+        #: Messages that are still to move.
+        self.left = 0
+        self.running = False
+        self.take(job)
+
+    def take(self, job: dict[str, Any]) -> None:
+        self.moved = job.get("moved", self.moved)
+        self.left = job.get("left", 0)
+        self.running = bool(job.get("running", False))
+
+    def learn(self, stats: dict[str, Any]) -> None:
+        """Stats without a redrive tell that it has come to its end."""
+        self.take(stats.get("redrive") or {})
+
+    def __repr__(self) -> str:
+        state = "running" if self.running else "ended"
+        return f"<{type(self).__name__} {self.queue!r} {state} moved={self.moved} left={self.left}>"

@@ -1,0 +1,100 @@
+"""What operators do to a queue, as the sync client shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from datetime import datetime
+from typing import Any
+
+from broker.client import operations
+from broker.client.browsing import Browse, BrowsedMessage
+from broker.client.operations import Changed, Which
+from broker.client.put_batch import MessageId
+from broker.client.selector import Selector
+from broker.client.sync_calls import SyncCalls
+from broker.client.sync_redrive import Redrive
+
+
+class QueueOperations:
+    """Part of ``Queue``.  Times are in seconds.
+
+    ``which`` is a position, an id, a message, or several of them.  The id that a message has
+    without one of its own, ``queue:position``, works everywhere; an application's own id needs a
+    queue with ``dedup`` or ``index_ids``.
+    """
+
+    def __init__(self, calls: SyncCalls, name: str) -> None:
+        self.name = name
+        self._calls = calls
+
+    def stats(self) -> dict[str, Any]:
+        """What the broker counts of this queue, and its settings, in milliseconds."""
+        return self._calls.carry_out(operations.stats(self.name))
+
+    def update(self, **settings: Any) -> dict[str, Any]:
+        """Changes these settings while the queue runs; gives all of them, in milliseconds."""
+        return self._calls.carry_out(operations.update(self.name, settings))
+
+    def pause(self) -> None:
+        """Nothing is delivered until ``resume``; puts and settles go on."""
+        self.update(paused=True)
+
+    def resume(self) -> None:
+        self.update(paused=False)
+
+    def browse(
+        self,
+        after: int | None = None,
+        *,
+        max: int | None = None,  # noqa: A002
+        selector: Selector | None = None,
+        ids: Which | None = None,
+    ) -> Generator[BrowsedMessage, None, None]:
+        """What waits or is held, by position, behind ``after``; nobody's message is taken.
+
+        With ``ids`` only those.  It is read page by page as the iteration goes on.
+        """
+        pages = Browse(self.name, after, max, selector, ids)
+        while (fields := pages.command()) is not None:
+            yield from pages.take(self._calls.ask(fields))
+
+    def remove(self, which: Which) -> Changed:
+        """Removes messages that wait; those in flight stay their holder's and count as missing."""
+        return self._calls.carry_out(operations.remove(self.name, which))
+
+    def cancel(self, id: MessageId) -> bool:  # noqa: A002
+        """Removes the message with that id; False when none waits."""
+        return self.remove(id).messages > 0
+
+    def reschedule(
+        self,
+        which: Which,
+        *,
+        at: float | datetime | None = None,
+        delay: float | None = None,
+    ) -> Changed:
+        """Waiting messages are due at another time: at an instant, or so long from now."""
+        return self._calls.carry_out(operations.reschedule(self.name, which, at, delay))
+
+    def redrive(
+        self,
+        to: str | None = None,
+        *,
+        max: int | None = None,  # noqa: A002
+        per_second: int | None = None,
+        selector: Selector | None = None,
+    ) -> Redrive:
+        """Sends dead letters back to where they died, or all to the queue ``to``.
+
+        It goes on at the broker; what is returned tells how far it is.
+        """
+        plan = operations.redrive(self.name, to, max, per_second, selector)
+        return Redrive(self._calls, self.name, self._calls.carry_out(plan))
+
+    def purge(self) -> int:
+        """Removes what is ready or delayed; gives how many messages that were."""
+        return self._calls.carry_out(operations.purge(self.name))
+
+    def delete(self, if_empty: bool = True) -> int:
+        """Deletes the queue; raises QueueNotEmpty, unless ``if_empty`` is False."""
+        return self._calls.carry_out(operations.delete(self.name, if_empty))

@@ -58,6 +58,15 @@ PRIORITY_DEFAULT = 4
 PRIORITY_MAX = 9
 #: Lanes of delayed messages are numbered from here on.
 DELAYED_LANES = 16
+#: ... and those of batches whose messages have due times of their own from here on.
+TIMED_LANES = 32
+#: Such a batch is stored in parts of about so many bytes, and at most so many messages.
+TIMED_PART_BYTES = 4 * KIB
+TIMED_PART_COUNT = 64
+#: One row of the due index covers messages whose instants lie so close; fits 16 bits.
+TIMED_SPAN = 60 * SECOND
+#: Instants that follow each other are looked at in steps of at least this.
+TIMED_STEP = 5
 TTL_MAX = 10 * 365 * DAY
 DELAY_MAX = 10 * 365 * DAY
 #: Of a queue with a dead-letter queue: one try and three retries.
@@ -69,6 +78,7 @@ DEDUP_WINDOW_MAX = 7 * DAY
 IDS_MAX = 10_000_000
 #: One message's own id.
 ID_BYTES_MAX = 255
+KEY_BYTES_MAX = 255
 #: Rows of ids that nobody may ask for any more are looked for so often, and in steps while some
 #: are left to look at; one step looks at so many rows and queues and erases about so many ids.
 ID_SWEEP_EVERY = 5 * SECOND
@@ -77,7 +87,11 @@ ID_SWEEP_ROWS = 2_000
 ID_SWEEP_QUEUES = 64
 ID_SWEEP_MESSAGES = 10_000
 #: Messages that a keyed queue, or one with selectors, looks at besides those in flight.
+#: Of each priority, and so many bytes of them are kept in memory.
 CHOICE_WINDOW_MAX = 100_000
+CHOICE_WINDOW_BYTES = 8 * MIB
+#: Messages that one turn looks at for one queue.
+CHOICE_LOOKS_PER_TURN = 20_000
 #: Conditions of one selector, and values of one ``in``.
 SELECTOR_CONDITIONS_MAX = 16
 SELECTOR_VALUES_MAX = 100
@@ -91,6 +105,7 @@ PRODUCER_IDLE = 24 * HOUR
 # Transfers between queues
 #: Batches under way from one slot to one queue.
 TRANSFERS_UNDER_WAY_MAX = 64
+TRANSFER_BYTES_UNDER_WAY_MAX = 4 * MIB
 #: A target that refuses is asked again after so long.
 TRANSFER_RETRY = 1 * SECOND
 #: Puts of one transaction.
@@ -167,6 +182,12 @@ READ_BYTES = 1 * MIB
 JOINED_BYTES_MAX = 256 * KIB
 #: One delivery.
 DELIVERY_BYTES = 1 * MIB
+#: One browse looks at so much of the disk, whatever it finds, in reads of so much.
+BROWSE_COUNT_DEFAULT = 1_000
+BROWSE_READS = 500
+BROWSE_BYTES = 4 * MIB
+BROWSE_RECORDS = 256
+BROWSE_READ_BYTES = 256 * KIB
 #: Handed on by one queue in one turn; the rest follows in the next.
 SERVED_BYTES_PER_TURN = 8 * MIB
 #: Output that waits for a peer whose pipe is full; above it the session ends.

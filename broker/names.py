@@ -11,6 +11,12 @@ import re
 from broker.errors import ConfigError, NameNotAllowed
 from broker.limits import NAME_BYTES_MAX
 
+#: The hidden queue of each slot that holds what transactions put, until it is with its targets.
+OUTBOX = "$outbox"
+
+#: A slot puts what leaves its queues as a producer of its own; no client's id begins so.
+TRANSFER_PRODUCER = b"$transfer/"
+
 _NAME = re.compile(r"[A-Za-z0-9_#-]+(?:\.[A-Za-z0-9_#-]+)*", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
@@ -26,6 +32,11 @@ def require_name(value: object) -> str:
             f"{value[:80]!r} is not a name: dotted tokens of letters, digits, '_', '-' and '#'"
         )
     return value
+
+
+def is_hidden(name: str) -> bool:
+    """True for what the broker keeps for itself: nobody can name it, and no list has it."""
+    return name.startswith("$")
 
 
 def require_id(value: object) -> str:

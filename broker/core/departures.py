@@ -11,13 +11,14 @@ position is that of its put's first message.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgpack
 
 from broker.core.claims import ClaimedPart
 from broker.core.machine import SlotMachine
 from broker.core.queue import Queue
-from broker.model.entries import Departed, LaneTotals, Move, Settled, SettleReason
+from broker.model.entries import Cleared, Departed, LaneTotals, Move, Settled, SettleReason
 from broker.model.replies import Reply
 from broker.model.stored_batch import Extent
 
@@ -49,11 +50,9 @@ def settled_parts(queue: Queue, parts: list[ClaimedPart], reason: SettleReason) 
         lane = portion.extent.lane
         messages, size = totals.get(lane, (0, 0))
         totals[lane] = (messages + count, size + portion.bytes_between(first, count))
-        if ranges and ranges[-1][0] + ranges[-1][1] == first:
-            ranges[-1] = (ranges[-1][0], ranges[-1][1] + count)
-        else:
-            ranges.append((first, count))
+        _append(ranges, first, count)
     queue.leaving += sum(count for _, count in ranges)
+    queue.note_settling(totals)
     return Settled(queue.ledger.number, reason, ranges, totals)
 
 
@@ -63,7 +62,7 @@ def leave(
     """Messages leave for good and nobody acknowledged them."""
     counters = queue.counters
     number = sum(count for _, count, _ in parts)
-    target = queue.ledger.settings.dead_letter
+    target = queue.settings.dead_letter
     if target is None:
         counters.dropped += number
         settle(machine, queue, parts, reason)
@@ -80,7 +79,7 @@ def leave(
             "at": machine.now,
             "position": first,
         }
-        return bytes(msgpack.packb({"death": death}))
+        return bytes(msgpack.packb({"death": death, "delay_ms": 0}))
 
     _propose(machine, queue, moves_of(machine, queue, parts, target, note))
 
@@ -138,3 +137,45 @@ def _by_batch(part: ClaimedPart) -> list[tuple[Extent, int, int]]:
         for start, length, _ in portion.batches
         if (size := min(start + length, end) - max(start, first)) > 0
     ]
+
+
+def clear(machine: SlotMachine, queue: Queue, target: str, taken: list[Move]) -> None:
+    """Proposes that moves to a target are done, as far as nobody did; they come in order."""
+    if queue.deleted:
+        return
+    entry = Cleared(queue.ledger.number, target, [], [], {})
+    for move in taken:
+        found = queue.departing.find(move.first)
+        if found is None or found[1] is not move:
+            continue
+        queue.departing.take(move.first, move.count)
+        lane = move.extent.lane
+        messages, size = entry.totals.get(lane, (0, 0))
+        entry.totals[lane] = (messages + move.count, size + move.size)
+        _append(entry.sequences, move.sequence, 1)
+        _append(entry.ranges, move.first, move.count)
+    if entry.sequences:
+        queue.leaving += sum(count for _, count in entry.ranges)
+        queue.note_settling(entry.totals)
+        machine.propose(entry)
+
+
+def _append(ranges: list[tuple[int, int]], first: int, count: int) -> None:
+    if ranges and sum(ranges[-1]) == first:
+        ranges[-1] = (ranges[-1][0], ranges[-1][1] + count)
+    else:
+        ranges.append((first, count))
+
+
+def departing_stats(machine: SlotMachine, queue: Queue) -> dict[str, Any]:
+    """How many messages are on their way, to where, and why one of the targets takes none."""
+    departed_to: dict[str, int] = {}
+    for _, count, move in queue.departing:
+        departed_to[move.target] = departed_to.get(move.target, 0) + count
+    errors = machine.outbox.errors
+    refused = [f"{target}: {errors[target]}" for target in departed_to if target in errors]
+    return {
+        "departing": queue.departing.positions,
+        "departed_to": departed_to,
+        "last_transfer_error": refused[0] if refused else None,
+    }

@@ -9,12 +9,20 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
+from broker.errors import ProducerExpired, ProducerFenced
 from broker.limits import PRODUCER_IDLE, PRODUCERS_PER_SLOT_MAX, SEQUENCE_WINDOW
 from broker.model.replies import Reply
+from broker.names import TRANSFER_PRODUCER
 
 #: (producer id, queue number)
 Key = tuple[bytes, int]
 _WINDOW_MASK = (1 << SEQUENCE_WINDOW) - 1
+
+
+def is_slot(key: Key) -> bool:
+    """True for a slot that puts what leaves its queues.  Its window is kept for good, and where
+    there is none the queue is newer than the line to it."""
+    return key[0].startswith(TRANSFER_PRODUCER)
 
 
 class Verdict(Enum):
@@ -26,14 +34,18 @@ class Verdict(Enum):
 
 
 class Window:
-    """Bit n of ``applied`` stands for the sequence ``highest`` - n."""
+    """Bit n of ``applied`` stands for the sequence ``highest`` - n, which is -1 before the first.
 
-    __slots__ = ("applied", "highest", "used_at")
+    ``instance`` is that of a named producer, 0 for another.
+    """
 
-    def __init__(self, highest: int, applied: int, used_at: int) -> None:
+    __slots__ = ("applied", "highest", "instance", "used_at")
+
+    def __init__(self, highest: int, applied: int, used_at: int, instance: int = 0) -> None:
         self.highest = highest
         self.applied = applied
         self.used_at = used_at
+        self.instance = instance
 
     def add(self, sequence: int, now: int) -> None:
         ahead = sequence - self.highest
@@ -52,6 +64,8 @@ class Producers:
     def __init__(self) -> None:
         self.windows: dict[Key, Window] = {}
         self.dirty: set[Key] = set()
+        #: The newest instance of each named producer, proposed ones included.
+        self.instances: dict[Key, int] = {}
         #: Proposed and not yet committed: sequence -> repeats that wait for the same commit.
         self._proposed: dict[Key, dict[int, list[Reply]]] = {}
         #: Producers whose first put was refused in this epoch; dict for its order.
@@ -64,7 +78,7 @@ class Producers:
             return Verdict.PROPOSED
         window = self.windows.get(key)
         if window is None:
-            known = sequence == 0 or proposed is not None or key in self._met
+            known = sequence == 0 or proposed is not None or key in self._met or is_slot(key)
             return Verdict.NEW if known else Verdict.UNKNOWN_PRODUCER
         behind = window.highest - sequence
         if behind < 0:
@@ -76,6 +90,33 @@ class Producers:
     def has_taken(self, key: Key, sequence: int) -> bool:
         """True for a put that is applied, proposed, or too old to tell."""
         return self.judge(key, sequence) not in (Verdict.NEW, Verdict.UNKNOWN_PRODUCER)
+
+    def require_instance(self, key: Key, instance: int | None) -> None:
+        """Raises ProducerFenced for a put of an instance that another has taken over from, and
+        ProducerExpired for one that is not known (any more)."""
+        newest = self.instances.get(key, 0)
+        if (instance or 0) < newest:
+            raise ProducerFenced(f"instance {newest} of this producer has taken over")
+        if (instance or 0) > newest:
+            raise ProducerExpired("this queue does not know this instance of the producer")
+
+    def highest(self, key: Key) -> int:
+        """The highest sequence of all that was taken or proposed; -1 where there is none."""
+        window = self.windows.get(key)
+        applied = window.highest if window is not None else -1
+        return max(self._proposed.get(key, ()), default=applied)
+
+    def propose_instance(self, key: Key, instance: int) -> None:
+        """From now on nothing is taken of the instances before it."""
+        self.instances[key] = instance
+
+    def begin_instance(self, key: Key, instance: int, now: int) -> None:
+        """A named producer's instance is committed."""
+        window = self.windows.setdefault(key, Window(-1, 0, now))
+        window.instance = instance
+        window.used_at = now
+        self.instances[key] = max(self.instances.get(key, 0), instance)
+        self.dirty.add(key)
 
     def propose(self, key: Key, sequence: int) -> None:
         self._proposed.setdefault(key, {})[sequence] = []
@@ -116,8 +157,9 @@ class Producers:
         return waiting
 
     def idle(self, now: int) -> list[Key]:
-        """Windows to end: unused for PRODUCER_IDLE, and the longest unused of too many."""
-        by_use = sorted(self.windows, key=lambda key: (self.windows[key].used_at, key))
+        """Clients' windows to end: unused for PRODUCER_IDLE, and the longest unused of too many."""
+        clients = [key for key in self.windows if not is_slot(key)]
+        by_use = sorted(clients, key=lambda key: (self.windows[key].used_at, key))
         excess = max(len(by_use) - PRODUCERS_PER_SLOT_MAX, 0)
         return [
             key
@@ -128,6 +170,7 @@ class Producers:
     def expire(self, keys: list[Key]) -> None:
         for key in keys:
             self.windows.pop(key, None)
+            self.instances.pop(key, None)
             self.dirty.add(key)
 
     def forget_queue(self, number: int) -> None:
@@ -144,10 +187,14 @@ class Producers:
                 rows[key] = None
             else:
                 bits = window.applied.to_bytes(SEQUENCE_WINDOW // 8, "little").rstrip(b"\0")
-                rows[key] = [window.highest, bits, window.used_at]
+                named = [window.instance] if window.instance else []
+                rows[key] = [window.highest, bits, window.used_at, *named]
         self.dirty.clear()
         return rows
 
     def load(self, key: Key, row: list[Any]) -> None:
-        highest, bits, used_at = row
-        self.windows[key] = Window(highest, int.from_bytes(bits, "little"), used_at)
+        highest, bits, used_at, *named = row
+        window = Window(highest, int.from_bytes(bits, "little"), used_at, *named)
+        self.windows[key] = window
+        if window.instance:
+            self.instances[key] = window.instance

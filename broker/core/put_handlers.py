@@ -8,12 +8,16 @@ import msgpack
 
 from broker import limits
 from broker.core.machine import SlotMachine
+from broker.core.message_ids import remember_ids, without_duplicates
+from broker.core.overflow import require_room
+from broker.core.own_due_times import settle_instants, timed_put
 from broker.core.producers import Key, Verdict
 from broker.core.queue import Queue
 from broker.core.session import Session
-from broker.errors import MsgQueueError, ProducerExpired, QueueFull, ResourceAlarm, SequenceTooOld
+from broker.core.settle_handlers import answer_after
+from broker.errors import MsgQueueError, ProducerExpired, ResourceAlarm, SequenceTooOld
 from broker.model.commands import Put
-from broker.model.entries import BatchPut
+from broker.model.entries import BatchPut, PutRepeated
 from broker.model.replies import Reply
 from broker.model.stored_batch import StoredBatch
 from broker.protocol.batches import array_header, header_bytes
@@ -24,17 +28,38 @@ def handle_put(machine: SlotMachine, session: Session, command: Put) -> None:
     key: Key | None = None
     if command.producer is not None and command.seq is not None:
         key = (command.producer, queue.ledger.number)
+        if machine.producers.instances or command.instance is not None:
+            machine.producers.require_instance(key, command.instance)
         # The duplicate check comes before every other: a repeat must not be refused for a
         # limit that its own first arrival has filled.
         if not _is_new(machine, session, queue, key, command):
             return
+    duplicates: list[int] = []
     try:
+        if command.columns and queue.settings.knows_ids:
+            command, duplicates = without_duplicates(machine, queue, command)
+            if not command.count:
+                _take_nothing(machine, session, queue, command, duplicates)
+                return
         _require_room(machine, queue, command)
     except MsgQueueError:
         if key is not None:
             machine.producers.refuse(key)
         raise
-    _propose(machine, session, queue, command)
+    _propose(machine, session, queue, command, duplicates)
+
+
+def _take_nothing(
+    machine: SlotMachine, session: Session, queue: Queue, command: Put, duplicates: list[int]
+) -> None:
+    """Every message is there already; the answer leaves when what holds them is committed."""
+    if command.producer is not None and command.seq is not None:
+        number = queue.ledger.number
+        machine.propose(PutRepeated(number, [(command.producer, command.seq)]))
+        machine.producers.propose((command.producer, number), command.seq)
+    if command.req is not None:
+        fields = {"count": 0, "duplicates": duplicates}
+        answer_after(machine, _confirm(machine, session, command, fields))
 
 
 def _is_new(machine: SlotMachine, session: Session, queue: Queue, key: Key, command: Put) -> bool:
@@ -61,22 +86,25 @@ def _is_new(machine: SlotMachine, session: Session, queue: Queue, key: Key, comm
 def _require_room(machine: SlotMachine, queue: Queue, command: Put) -> None:
     if machine.alarm is not None:
         raise ResourceAlarm(machine.alarm)
-    settings = queue.ledger.settings
-    held = queue.ledger.messages - queue.leases.messages + queue.proposed_messages
-    if settings.max_messages is not None and held + command.count > settings.max_messages:
-        raise QueueFull(f"{queue.name} holds at most {settings.max_messages} messages")
-    size = queue.ledger.bytes + queue.proposed_bytes + len(command.batch) + len(command.columns)
-    if settings.max_bytes is not None and size > settings.max_bytes:
-        raise QueueFull(f"{queue.name} holds at most {settings.max_bytes} bytes")
+    if queue.is_bounded:
+        size = len(command.batch) + len(command.columns)
+        is_delayed = _due_at(machine, queue, command) > 0
+        require_room(machine, queue, command.count, size, is_delayed=is_delayed)
 
 
-def _propose(machine: SlotMachine, session: Session, queue: Queue, command: Put) -> None:
-    ttl_ms = command.ttl_ms if command.ttl_ms is not None else queue.ledger.settings.ttl_ms
+def _propose(
+    machine: SlotMachine, session: Session, queue: Queue, command: Put, duplicates: list[int]
+) -> None:
+    if command.due_times is not None and settle_instants(command, machine.now):
+        _propose_timed(machine, session, queue, command, duplicates)
+        return
+    ttl_ms = command.ttl_ms if command.ttl_ms is not None else queue.settings.ttl_ms
     due_at = _due_at(machine, queue, command)
     lane = limits.PRIORITY_MAX - command.priority + (limits.DELAYED_LANES if due_at else 0)
-    # A message lives from the instant that it can be had.
-    expires_at = (due_at or machine.now) + ttl_ms if ttl_ms is not None else 0
-    properties = _properties(command)
+    # A message lives from the instant that it can be had; a dead letter lives on.
+    is_dead = command.death is not None
+    expires_at = (due_at or machine.now) + ttl_ms if ttl_ms is not None and not is_dead else 0
+    properties = properties_of(command)
     entry = queue.open_put
     if entry is None or not _agrees(entry, command, lane, (due_at, expires_at), properties):
         if entry is not None:
@@ -95,12 +123,43 @@ def _propose(machine: SlotMachine, session: Session, queue: Queue, command: Put)
         entry = queue.open_put = BatchPut(queue.ledger.number, body)
         entry.lsn = machine.propose(entry)
         machine.opened.append(queue)
+        if command.columns and queue.settings.knows_ids:
+            remember_ids(queue, entry)
     first = _join(machine, entry, queue, command)
+    _note_put(machine, session, queue, command, entry, first, duplicates)
+
+
+def _propose_timed(
+    machine: SlotMachine, session: Session, queue: Queue, command: Put, duplicates: list[int]
+) -> None:
+    """Its messages come due one by one, so nothing is joined to it."""
+    if queue.open_put is not None:
+        seal_put(queue.open_put, queue)
+        queue.open_put = None
+    entry = timed_put(machine, queue, command, properties_of(command))
+    entry.lsn = machine.propose(entry)
+    if command.columns and queue.settings.knows_ids:
+        remember_ids(queue, entry)
+    _note_put(machine, session, queue, command, entry, entry.body.first, duplicates)
+
+
+def _note_put(
+    machine: SlotMachine,
+    session: Session,
+    queue: Queue,
+    command: Put,
+    entry: BatchPut,
+    first: int,
+    duplicates: list[int],
+) -> None:
+    """Whose put it is, and the answer that leaves with its commit."""
     if command.producer is not None and command.seq is not None:
         entry.sources.append((command.producer, command.seq))
         machine.producers.propose((command.producer, queue.ledger.number), command.seq)
     if command.req is not None:
-        fields = {"first": first, "count": command.count}
+        fields: dict[str, Any] = {"first": first, "count": command.count}
+        if duplicates:
+            fields["duplicates"] = duplicates
         reply = _confirm(machine, session, command, fields)
         machine.answers.setdefault(entry.lsn, []).append(reply)
 
@@ -155,14 +214,20 @@ def _due_at(machine: SlotMachine, queue: Queue, command: Put) -> int:
         return command.at_ms if command.at_ms > machine.now else 0
     delay_ms = command.delay_ms
     if delay_ms is None:
-        delay_ms = queue.ledger.settings.delay_ms
+        delay_ms = queue.settings.delay_ms
     return machine.now + delay_ms if delay_ms else 0
 
 
-def _properties(command: Put) -> bytes:
-    if command.content_type is None and command.type is None:
+def properties_of(command: Put) -> bytes:
+    labels = (command.content_type, command.type, command.key, command.death)
+    if labels == (None, None, None, None):
         return b""
-    values = {"content_type": command.content_type, "type": command.type}
+    values = {
+        "content_type": command.content_type,
+        "type": command.type,
+        "key": command.key,
+        "death": command.death,
+    }
     given = {name: value for name, value in values.items() if value is not None}
     return bytes(msgpack.packb(given))
 

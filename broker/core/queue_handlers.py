@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from broker.core.departures import departing_stats
 from broker.core.ledger import Ledger
 from broker.core.machine import SlotMachine
 from broker.core.queue import Queue
 from broker.core.session import Session
 from broker.core.settle_handlers import answer_after
 from broker.core.take_handlers import dismiss_takers
+from broker.core.updating import require_sound
 from broker.errors import QueueNotEmpty, SettingsMismatch
 from broker.limits import DELAYED_LANES, PRIORITY_MAX
 from broker.model.commands import Declare, Delete, Purge, Stats
@@ -23,6 +25,7 @@ def handle_declare(machine: SlotMachine, session: Session, command: Declare) -> 
     queue = machine.names.get(command.queue)
     created = queue is None or queue.deleted
     if queue is None or queue.deleted:
+        require_sound(command.queue, settings)
         queue = machine.declare(command.queue, settings)
     elif command.settings and not queue.settings.is_same_definition(settings):
         raise SettingsMismatch(f"{command.queue} exists with {queue.settings.as_map()}")
@@ -49,7 +52,8 @@ def stats_of(machine: SlotMachine, queue: Queue) -> dict[str, Any]:
         "ready": queue.ready,
         "in_flight": queue.leases.messages,
         "delayed": queue.resting.positions + queue.undue,
-        "departing": queue.departing.positions,
+        "held_by_key": queue.choice.held_by_key if queue.choice is not None else 0,
+        **departing_stats(machine, queue),
         "messages": ledger.messages,
         "bytes": ledger.bytes,
         "next_position": ledger.next_position,
@@ -80,6 +84,8 @@ def handle_purge(machine: SlotMachine, session: Session, command: Purge) -> None
     up_to = queue.ledger.next_position
     machine.propose(Purged(number, up_to, kept, totals))
     queue.leaving += removed
+    queue.note_settling(totals)
+    queue.counters.purged += removed
     queue.purging += 1
     if command.req is not None:
         answer_after(machine, ok(session.peer, command.req, count=removed))

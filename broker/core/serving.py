@@ -6,37 +6,30 @@ that came back, and small neighbours look inside a batch.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgpack
 
 from broker import limits
 from broker.core.bodies import Bodies
+from broker.core.claims import ClaimedPart
+from broker.core.lane_stream import LaneStream
+from broker.core.choice import has_choice
 from broker.core.lease_book import Lease
+from broker.core.picked import SMALL_BATCH_BYTES, Picked, fitting
 from broker.core.portion import Portion
 from broker.core.queue import Queue
+from broker.core.read_back import read_ready_part
+from broker.core.reading import columns_of
 from broker.core.session import Consumer, Getter, Taker
 from broker.errors import UnreadableMessage
 from broker.model.replies import Reply
 from broker.model.stored_batch import StoredBatch
 from broker.protocol.batches import array_header, element_offsets, header_bytes
 
-#: Batches up to this size share a frame with their neighbours; larger ones are not copied.
-SMALL_BATCH_BYTES = 16 * limits.KIB
 #: Neighbours put within this time may share a run, whose ``put_at`` is its first message's.
 RUN_SPREAD_MS = 1_000
-
-
-class Picked:
-    """Positions of one batch, picked for a delivery; all have the same attempts."""
-
-    __slots__ = ("attempts", "batch", "count", "first")
-
-    def __init__(self, batch: StoredBatch, first: int, count: int, attempts: int) -> None:
-        self.batch = batch
-        self.first = first
-        self.count = count
-        self.attempts = attempts
 
 
 class Delivery:
@@ -57,13 +50,22 @@ class Delivery:
         return sum(portion.count for portion in self.portions)
 
 
+def pick_for(
+    taker: Taker, queue: Queue, bodies: Bodies, messages: int, size: int
+) -> list[Picked]:
+    """Takes the next messages that are for ``taker`` out of the ready set."""
+    if queue.choice is not None and has_choice(queue, taker):
+        return queue.choice.pick(bodies, taker.selector, messages, size)
+    return pick(queue, bodies, messages, size)
+
+
 def pick(queue: Queue, bodies: Bodies, messages: int, size: int) -> list[Picked]:
     """Takes the next messages out of the ready set: at most ``messages``, and no more once ``size``
     bytes are reached.  Messages that share a frame with none come alone."""
     picked: list[Picked] = []
     while messages > 0 and size > 0:
         try:
-            head = _head(queue, bodies)
+            head = head_of(queue, bodies, queue.streams.items())
         except UnreadableMessage:
             # What was picked before it is good and leaves first.
             if picked:
@@ -75,7 +77,7 @@ def pick(queue: Queue, bodies: Bodies, messages: int, size: int) -> list[Picked]
         alone = bool(batch.columns) or batch.size > SMALL_BATCH_BYTES
         if alone and picked:
             break
-        item = _take(queue, head, min(count, messages, _fitting(batch, size)))
+        item = take_head(queue, head, min(count, messages, fitting(batch, size)))
         picked.append(item)
         messages -= item.count
         size -= batch.bytes_between(item.first, item.count)
@@ -84,20 +86,15 @@ def pick(queue: Queue, bodies: Bodies, messages: int, size: int) -> list[Picked]
     return picked
 
 
-def _fitting(batch: StoredBatch, size: int) -> int:
-    """How many messages of the batch's mean size fit into ``size`` bytes, at least one."""
-    if batch.size <= size:
-        return batch.count
-    return max(size * batch.count // batch.size, 1)
-
-
 #: (lane number, (batch, first, count), attempts, came back)
 _Head = tuple[int, tuple[StoredBatch, int, int], int, bool]
 
 
-def _head(queue: Queue, bodies: Bodies) -> _Head | None:
-    """The next message in order: the best lane first, inside it the lowest position."""
-    for number, stream in queue.streams.items():
+def head_of(
+    queue: Queue, bodies: Bodies, lanes: Iterable[tuple[int, LaneStream]]
+) -> _Head | None:
+    """The next ready message: of the first lane that has one, the lowest position."""
+    for number, stream in lanes:
         back = queue.back.get(number)
         part = stream.window[0] if stream.window else queue.peek(stream, bodies)
         if back is not None and len(back):
@@ -113,6 +110,10 @@ def _head(queue: Queue, bodies: Bodies) -> _Head | None:
 def _read_back(
     queue: Queue, bodies: Bodies, lane: int, first: int, count: int
 ) -> tuple[StoredBatch, int, int]:
+    if lane >= limits.TIMED_LANES:
+        part = read_ready_part(queue, bodies, lane, first)
+        if part is not None:
+            return part, first, min(count, part.end - first)
     found = bodies.read(queue.ledger.number, lane, first, first + count, 1, limits.READ_BYTES)
     if not found or found[0].first > first:
         raise UnreadableMessage(f"the stored batch of position {first} is missing")
@@ -120,13 +121,18 @@ def _read_back(
     return batch, first, min(count, batch.end - first)
 
 
-def _take(queue: Queue, head: _Head, count: int) -> Picked:
+def take_head(queue: Queue, head: _Head, count: int) -> Picked:
     number, (batch, first, _), attempts, came_back = head
     if came_back:
         queue.back[number].take(first, count)
     else:
         queue.streams[number].advance(count)
     return Picked(batch, first, count, attempts)
+
+
+def parts_of(picked: list[Picked]) -> list[ClaimedPart]:
+    portions = [Portion.of_batch(i.batch, i.first, i.count, i.attempts) for i in picked]
+    return [(portion.first, portion.count, portion) for portion in portions]
 
 
 def _portions(picked: list[Picked]) -> list[Portion]:
@@ -154,7 +160,7 @@ def _reply(taker: Taker, picked: list[Picked], queue: Queue) -> Reply:
     header["runs"] = _runs(picked)
     if not picked:
         return Reply(taker.session.peer, header, (array_header(0),))
-    return Reply(taker.session.peer, header, _frames(picked))
+    return Reply(taker.session.peer, header, frames_of(picked))
 
 
 def _runs(picked: list[Picked]) -> list[dict[str, Any]]:
@@ -192,7 +198,7 @@ def _run(item: Picked) -> dict[str, Any]:
     return run
 
 
-def _frames(picked: list[Picked]) -> tuple[bytes, ...]:
+def frames_of(picked: list[Picked]) -> tuple[bytes, ...]:
     first = picked[0]
     if len(picked) == 1 and first.count == first.batch.count:
         batch = first.batch
@@ -200,7 +206,7 @@ def _frames(picked: list[Picked]) -> tuple[bytes, ...]:
     total = sum(item.count for item in picked)
     frame = b"".join([array_header(total), *map(_elements, picked)])
     if first.batch.columns:
-        return _sliced_columns(first), frame
+        return _joined_columns(picked), frame
     return (frame,)
 
 
@@ -215,29 +221,28 @@ def _elements(item: Picked) -> bytes:
     return batch.batch[batch.offsets[low] : batch.offsets[low + item.count]]
 
 
-def _sliced_columns(item: Picked) -> bytes:
-    """Each column cut like the batch; a column of another length is handed on as it is."""
-    low = item.first - item.batch.first
-    columns = msgpack.unpackb(item.batch.columns)
-    cut = {
-        name: values[low : low + item.count]
-        if isinstance(values, list) and len(values) == item.batch.count
-        else values
-        for name, values in columns.items()
-    }
-    return bytes(msgpack.packb(cut))
+def _joined_columns(picked: list[Picked]) -> bytes:
+    """The columns of all that was picked; what shares a frame has columns of the same names."""
+    joined: dict[str, list[Any]] = {name: [] for name in columns_of(picked[0].batch)}
+    for item in picked:
+        columns = columns_of(item.batch)
+        low = item.first - item.batch.first
+        for name, values in joined.items():
+            values += columns[name][low : low + item.count]
+    return bytes(msgpack.packb(joined))
 
 
-def grant_leases(queue: Queue, delivery: Delivery, now: int) -> None:
-    """From now on the taker holds what was delivered."""
+def grant_leases(queue: Queue, delivery: Delivery, now: int) -> int:
+    """From now on the taker holds what was delivered, until the instant that it gives."""
     taker = delivery.taker
     queue.order += 1
     consumer = taker.number if isinstance(taker, Consumer) else None
-    ends_at = now + taker.lease_ms
+    ends_at = now + (taker.lease_ms or queue.settings.lease_ms)
     for portion in delivery.portions:
         queue.leases.add(Lease(portion, taker.session, consumer, ends_at, queue.order))
     queue.counters.delivered += delivery.count
     queue.counters.redelivered += sum(p.count for p in delivery.portions if p.attempts)
+    return ends_at
 
 
 def spend_credit(delivery: Delivery) -> None:

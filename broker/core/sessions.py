@@ -32,6 +32,10 @@ class Sessions:
         self._by_id[session.id] = session
         heappush(self._silence, (session.heard_at + session.timeout_ms, session.id))
 
+    def add_inner(self, session: Session) -> None:
+        """A session of the broker's own: it is found by its id, and is nobody's to see or end."""
+        self._by_id[session.id] = session
+
     def of_peer(self, peer: bytes) -> Session | None:
         return self._by_peer.get(peer)
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from broker.core.choice import Choice
 from broker.core.claims import ClaimedPart, claim, of_holder
 from broker.core.departures import leave, settle
 from broker.core.lease_book import Lease
 from broker.core.machine import SlotMachine
-from broker.core.queue import Queue
+from broker.core.queue import Queue, without
 from broker.core.serving import stand_in_line
 from broker.core.session import Consumer, Session
 from broker.core.tags import Tag, decode_tag
@@ -71,6 +72,8 @@ def handle_extend(machine: SlotMachine, session: Session, command: Extend) -> No
         if lost:
             may_claim = of_holder(session, tag.epoch, machine.log.epoch)
             claimed, lost = claim(queue, machine.bodies, lost, may_claim)
+            if queue.choice is not None:
+                claimed = _without_seconds(queue, queue.choice, claimed, lost)
             queue.order += 1
             longer += [(part, portion, None, queue.order) for *part, portion in claimed]
         ends_at = machine.now + lease_ms
@@ -86,6 +89,21 @@ def handle_extend(machine: SlotMachine, session: Session, command: Extend) -> No
         machine.replies.append(ok(session.peer, command.req, **fields))
 
 
+def _without_seconds(
+    queue: Queue, choice: Choice, claimed: list[ClaimedPart], lost: list[Range]
+) -> list[ClaimedPart]:
+    """What was claimed, but for messages of whose key another is in flight: these wait on."""
+    kept: list[ClaimedPart] = []
+    for first, count, portion in claimed:
+        seconds = [(p, 1) for p in range(first, first + count) if choice.is_second(p)]
+        for position, _ in seconds:
+            queue.give_back(portion.part(position, 1, portion.attempts), 0)
+            lost.append((position, 1, portion.attempts))
+        for low, size in without([(first, count)], seconds):
+            kept.append((low, size, portion.part(low, size, portion.attempts)))
+    return kept
+
+
 def take_held(
     machine: SlotMachine, session: Session, command: Settle
 ) -> tuple[Queue | None, list[ClaimedPart], list[Range]]:
@@ -95,6 +113,9 @@ def take_held(
     if queue is None:
         return None, [], command.ranges
     taken, lost = queue.leases.take(session, command.ranges)
+    if queue.flow is not None:
+        # One less in flight may be room for another.
+        machine.wake(queue)
     parts = [(first, count, lease.portion) for first, count, lease in taken]
     if lost:
         may_claim = of_holder(session, tag.epoch, machine.log.epoch)

@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from broker import limits
+from broker.model.selector import Selector
+
 #: (first position, number of positions, attempts told by the delivery)
 Range = tuple[int, int, int]
 
@@ -48,6 +51,14 @@ class Declare(Command):
 
 
 @dataclass(slots=True, kw_only=True)
+class Update(Command):
+    """Changes some settings of a queue; the others stay."""
+
+    queue: str
+    settings: dict[str, Any]
+
+
+@dataclass(slots=True, kw_only=True)
 class Put(Command):
     queue: str
     count: int
@@ -56,9 +67,17 @@ class Put(Command):
     priority: int
     delay_ms: int | None = None
     at_ms: int | None = None
+    #: One instant for each message, instead; None or 0 for now.
+    due_times: list[int] | None = None
     ttl_ms: int | None = None
     content_type: str | None = None
     type: str | None = None
+    #: The ordering key of all its messages.
+    key: str | bytes | None = None
+    #: Of a named producer: which of its lives this is.
+    instance: int | None = None
+    #: Of a dead letter, which no client puts: why and where it died.
+    death: dict[str, Any] | None = None
     columns: bytes = b""
     batch: bytes = b""
 
@@ -71,6 +90,7 @@ class Get(Command):
     bytes_max: int
     lease_ms: int | None = None
     auto_ack: bool = False
+    selector: Selector | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,7 +101,9 @@ class Consume(Command):
     credit_bytes: int
     lease_ms: int | None = None
     auto_ack: bool = False
+    selector: Selector | None = None
     concurrency: int = 1
+    priority: int = limits.CONSUMER_PRIORITY_DEFAULT
 
 
 @dataclass(slots=True, kw_only=True)
@@ -153,3 +175,57 @@ class Purge(Command):
 class Delete(Command):
     queue: str
     if_empty: bool = True
+
+
+@dataclass(slots=True, kw_only=True)
+class Transact(Command):
+    """Settles and puts that happen together or not at all."""
+
+    settles: list[Ack]
+    puts: list[Put]
+    producer: bytes
+    seq: int
+
+    @property
+    def queue(self) -> str:
+        """The queue whose slot carries it out."""
+        return self.settles[0].queue
+
+
+@dataclass(slots=True, kw_only=True)
+class Producer(Command):
+    """A named producer's newest instance takes over from those before it."""
+
+    queue: str
+    producer: bytes
+    instance: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Named(Command):
+    """Messages by position or by id."""
+
+    queue: str
+    ranges: list[Range] | None = None
+    ids: list[str | bytes] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Browse(Named):
+    """A look at messages; ``after`` is a position, -1 for the start."""
+
+    max: int
+    bytes_max: int
+    after: int = -1
+    selector: Selector | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Remove(Named):
+    pass
+
+
+@dataclass(slots=True, kw_only=True)
+class Reschedule(Named):
+    at_ms: int | None = None
+    delay_ms: int | None = None

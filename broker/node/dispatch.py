@@ -19,13 +19,16 @@ from broker.errors import (
 )
 from broker.model import commands
 from broker.model.slots import slot_of
+from broker.names import TRANSFER_PRODUCER
 from broker.node.census import Census
 from broker.node.federation import Federation
 from broker.node.put_order import PASSING, Behind, PutOrder
 from broker.node.reception import Reception
 from broker.node.replica import Replica
 from broker.node.replicas import Replicas
+from broker.node.transfers import TRANSFER_SESSION
 from broker.protocol.commands import Malformed, decode_command
+from broker.protocol.transfers import decode_transfer, encode_transfer
 
 
 class Dispatch:
@@ -69,10 +72,11 @@ class Dispatch:
     def _refuse(self, peer: bytes, command: commands.Command, error: MsgQueueError) -> None:
         if (
             isinstance(command, commands.Put)
-            and isinstance(error, PASSING)
             and not isinstance(error, Behind)
             and command.producer is not None
             and command.seq is not None
+            # Whatever a slot's put is refused for, it comes again.
+            and (isinstance(error, PASSING) or command.producer.startswith(TRANSFER_PRODUCER))
         ):
             order = self._order
             order.note_refused(command.producer, command.queue, command.seq, self._reception.now)
@@ -96,14 +100,10 @@ class Dispatch:
             self._census.handle_all_stats(peer, session, command)
             return
         reception.require_open(kind)
-        if self._order and isinstance(command, commands.Put):
-            self._order.require_turn(command, reception.now, self._is_taken)
+        self._require_turn(command)
         slot = self._slot_of(session, command)
         if self._federation is None:
-            replica = self._replicas.find(slot)
-            if replica is None:
-                replica = self._replicas.require(slot, reception.now)
-                reception.adopt(replica)
+            replica = self._replicas.find(slot) or self._require_replica(slot)
         else:
             found = self._replicas.find(slot)
             if found is None or not found.machine.is_serving or self._is_placed(session, command):
@@ -115,16 +115,34 @@ class Dispatch:
             replica = found
         self._carry_out(replica, session, command)
 
+    def take_transfer(self, session: Session, put: commands.Put) -> None:
+        """A put of what leaves a queue of a slot here."""
+        try:
+            self._require_turn(put)
+            slot = self._slot_of(session, put)
+            replica = self._replicas.find(slot)
+            if self._federation is None:
+                replica = replica or self._require_replica(slot)
+            elif replica is None or not replica.machine.is_serving:
+                frames, now = encode_transfer(put), self._reception.now
+                self._federation.forwarding.forward(session, put, frames, slot, now)
+                return
+            self._carry_out(replica, session, put)
+        except ProcessError:
+            raise
+        except MsgQueueError as error:
+            self._refuse(session.peer, put, error)
+
     def take_of_guest(self, guest: Session, frames: list[bytes]) -> None:
         """A command that another broker forwards; it is never passed on once more."""
+        decode = decode_transfer if guest.id == TRANSFER_SESSION else decode_command
         try:
-            command = decode_command(frames)
+            command = decode(frames)
         except Malformed as bad:
             self._reception.refuse_malformed(guest.peer, bad)
             return
         try:
-            if self._order and isinstance(command, commands.Put):
-                self._order.require_turn(command, self._reception.now, self._is_taken)
+            self._require_turn(command)
             replica = self._replicas.find(self._slot_of(guest, command))
             if replica is None or not replica.machine.is_serving:
                 raise NotPrimary("this broker does not serve the slot")
@@ -135,6 +153,15 @@ class Dispatch:
             raise
         except MsgQueueError as error:
             self._refuse(guest.peer, command, error)
+
+    def _require_turn(self, command: commands.Command) -> None:
+        if self._order and isinstance(command, commands.Put):
+            self._order.require_turn(command, self._reception.now, self._is_taken)
+
+    def _require_replica(self, slot: int) -> Replica:
+        replica = self._replicas.require(slot, self._reception.now)
+        self._reception.adopt(replica)
+        return replica
 
     def _is_taken(self, producer: bytes, queue: str, sequence: int) -> bool:
         """True for a put that is known to the slot where it is served here."""

@@ -24,6 +24,7 @@ from broker.model.replies import Reply, failed, ok
 from broker.node.peers import Peers
 from broker.node.put_order import PutOrder
 from broker.node.steering import Steering
+from broker.node.transfers import TRANSFER_SESSION
 from broker.protocol.commands import VERSION
 
 #: What may have happened although nobody said so.
@@ -33,8 +34,13 @@ _CHANGING = (
     commands.Nack,
     commands.Reject,
     commands.Declare,
+    commands.Update,
     commands.Purge,
     commands.Delete,
+    commands.Remove,
+    commands.Reschedule,
+    commands.Transact,
+    commands.Producer,
 )
 #: Refusals after which a placed consumer is placed again.
 _PASSING = {NotPrimary.name, "not_enough_replicas", "shutting_down", OutcomeUnknown.name}
@@ -103,9 +109,12 @@ class Placed:
             "credit_bytes": command.credit_bytes,
             "auto_ack": command.auto_ack,
             "concurrency": command.concurrency,
+            "priority": command.priority,
         }
         if command.lease_ms is not None:
             header["lease_ms"] = command.lease_ms
+        if command.selector is not None:
+            header["selector"] = command.selector.as_wire()
         return [msgpack.packb(header)]
 
 
@@ -235,6 +244,7 @@ class Forwarding:
             lease_ms=consumer.lease_ms,
             auto_ack=consumer.auto_ack,
             concurrency=consumer.concurrency,
+            priority=consumer.priority,
         )
         placed = Placed(command, consumer.place[0], "")
         self._has_unplaced = True
@@ -269,7 +279,10 @@ class Forwarding:
                 self._drop_refused(session, broker, req)
         elif "consumer" in header and not self._is_for_consumer(session, broker, header):
             return
-        self.raw.append((session.peer, message.raw))
+        if session.id == TRANSFER_SESSION:
+            self.replies.append(Reply(session.peer, header))
+        else:
+            self.raw.append((session.peer, message.raw))
 
     def _drop_cancelled(self, session_id: bytes, number: int) -> None:
         """Its number may have been given to another consumer meanwhile."""

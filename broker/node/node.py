@@ -32,6 +32,7 @@ from broker.node.replica import Replica
 from broker.node.replicas import Replicas
 from broker.node.settings import NodeSettings
 from broker.node.stepping_down import dismiss_getters
+from broker.node.transfers import TRANSFER_PEER, Transfers
 from broker.node.turn import Turn, Unsynced, Written
 from broker.protocol.commands import VERSION
 from broker.storage.store import Store, WriteOps
@@ -78,6 +79,10 @@ class Node:
             self._federation,
             self._active,
         )
+        self._transfers = Transfers(
+            self._replicas, self._active, self._dispatch.take_transfer, self._may_act
+        )
+        self._reception.sessions.add_inner(self._transfers.session)
 
     @classmethod
     def open(
@@ -184,6 +189,7 @@ class Node:
                 self._wake(slot)
         if self._order:
             self._order.forget_old(now)
+        self._transfers.step(now)
         ops = federation.ops if federation is not None else WriteOps()
         written: Written = []
         replies = reception.take_replies()
@@ -239,6 +245,12 @@ class Node:
         self._set_wake(replica, may_act)
         return lsn
 
+    def _may_act(self, replica: Replica, now: int) -> bool:
+        federation = self._federation
+        return not self._reception.draining and (
+            federation is None or federation.may_act(replica, now)
+        )
+
     def _suspend(self, replica: Replica, may_act: bool, now: int) -> None:
         """R4: while a primary may not act, leases stand still and waiting gets are refused."""
         if replica.machine.is_serving and not may_act:
@@ -267,6 +279,9 @@ class Node:
         silence_at = self._reception.sessions.next_look_at()
         if silence_at is not None:
             instants.append(silence_at)
+        transfers_at = self._transfers.next_wake_at()
+        if transfers_at is not None:
+            instants.append(transfers_at)
         if self._federation is not None:
             instants.append(self._federation.next_wake_at(self._reception.now))
         return min(instants, default=None)
@@ -297,6 +312,8 @@ class Node:
             header["v"] = VERSION
             if federation is not None and peer[0] == GUEST:
                 federation.send_answer(peer, [pack(header), *frames])
+            elif peer == TRANSFER_PEER:
+                self._transfers.hear(header)
             else:
                 sends.append((peer, [pack(header), *frames]))
         return sends

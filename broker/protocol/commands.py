@@ -23,8 +23,12 @@ from broker.errors import (
     UnknownVersion,
 )
 from broker.model import commands as model
+from broker.model.selector import Selector
 from broker.protocol import fields as check
 from broker.protocol.batches import batch_count, require_well_formed
+from broker.protocol.due_column import DUE_COLUMN, take_due_times
+from broker.protocol.key_column import check_key, check_names
+from broker.protocol.transactions import check_puts, check_settles, take_puts
 
 VERSION = 1
 
@@ -56,7 +60,7 @@ class Schema:
 
 
 _POSITIVE = check.integer(0, check.INTEGER_MAX)
-_PRODUCER = check.binary(1, limits.PRODUCER_BYTES_MAX)
+_INSTANCE = check.integer(1, check.INTEGER_MAX)
 _LEASE = check.integer(limits.LEASE_MIN, limits.LEASE_MAX)
 _TAG = check.binary(1, 255)
 _LABEL = check.text(limits.CONTENT_TYPE_BYTES_MAX)
@@ -69,6 +73,12 @@ _SETTLE: dict[str, check.Check] = {
     "consumer": _POSITIVE,
     "credit": _CREDIT,
     "credit_bytes": _CREDIT_BYTES,
+}
+
+_NAMED: dict[str, check.Check] = {
+    "queue": check.name,
+    "ranges": check.ranges,
+    "ids": check.ids,
 }
 
 SCHEMAS: dict[str, Schema] = {
@@ -90,7 +100,7 @@ SCHEMAS: dict[str, Schema] = {
         {
             "queue": check.name,
             "count": check.integer(1, limits.BATCH_COUNT_MAX),
-            "producer": _PRODUCER,
+            "producer": check.producer,
             "seq": _POSITIVE,
             "priority": check.integer(0, limits.PRIORITY_MAX),
             "delay_ms": check.integer(0, limits.DELAY_MAX),
@@ -98,6 +108,8 @@ SCHEMAS: dict[str, Schema] = {
             "ttl_ms": check.integer(1, limits.TTL_MAX),
             "content_type": _LABEL,
             "type": _LABEL,
+            "key": check_key,
+            "instance": _INSTANCE,
         },
         {"priority": limits.PRIORITY_DEFAULT},
     ),
@@ -110,6 +122,7 @@ SCHEMAS: dict[str, Schema] = {
             "bytes_max": check.clamped(1, limits.CREDIT_BYTES_MAX),
             "lease_ms": _LEASE,
             "auto_ack": check.boolean,
+            "selector": Selector.from_wire,
         },
         {"timeout_ms": 0, "bytes_max": limits.CREDIT_BYTES_DEFAULT},
     ),
@@ -122,7 +135,9 @@ SCHEMAS: dict[str, Schema] = {
             "credit_bytes": _CREDIT_BYTES,
             "lease_ms": _LEASE,
             "auto_ack": check.boolean,
+            "selector": Selector.from_wire,
             "concurrency": check.integer(1, limits.CREDIT_MAX),
+            "priority": check.integer(-limits.CONSUMER_PRIORITY_MAX, limits.CONSUMER_PRIORITY_MAX),
         },
         {"credit": limits.CREDIT_DEFAULT, "credit_bytes": limits.CREDIT_BYTES_DEFAULT},
     ),
@@ -160,8 +175,41 @@ SCHEMAS: dict[str, Schema] = {
         {"after": check.text(limits.NAME_BYTES_MAX), "max": check.integer(1, 1_000)},
         {},
     ),
+    "update": Schema(model.Update, {"queue": check.name, "settings": check.mapping}, {}),
     "purge": Schema(model.Purge, {"queue": check.name}, {}),
     "delete": Schema(model.Delete, {"queue": check.name, "if_empty": check.boolean}, {}),
+    "browse": Schema(
+        model.Browse,
+        {
+            **_NAMED,
+            "after": check.integer(-1, check.INTEGER_MAX),
+            "max": check.integer(1, limits.BATCH_COUNT_MAX),
+            "bytes_max": check.clamped(1, limits.CREDIT_BYTES_MAX),
+            "selector": Selector.from_wire,
+        },
+        {"max": limits.BROWSE_COUNT_DEFAULT, "bytes_max": limits.DELIVERY_BYTES},
+    ),
+    "remove": Schema(model.Remove, _NAMED, {}),
+    "reschedule": Schema(
+        model.Reschedule,
+        {**_NAMED, "at_ms": _POSITIVE, "delay_ms": check.integer(0, limits.DELAY_MAX)},
+        {},
+    ),
+    "transact": Schema(
+        model.Transact,
+        {
+            "settles": check_settles,
+            "puts": check_puts,
+            "producer": check.producer,
+            "seq": _POSITIVE,
+        },
+        {},
+    ),
+    "producer": Schema(
+        model.Producer,
+        {"queue": check.name, "producer": check.producer, "instance": _INSTANCE},
+        {},
+    ),
 }
 _REQUIRED = {name: schema.required() for name, schema in SCHEMAS.items()}
 
@@ -206,6 +254,19 @@ def _decode_fields(header: dict[str, Any], frames: list[bytes]) -> model.Command
     schema = SCHEMAS.get(name)
     if schema is None:
         raise UnknownCommand(f"no command is called {name[:80]!r}")
+    values = _values(name, header)
+    if name == "put":
+        _take_batch(values, frames)
+    elif name == "transact":
+        values["puts"] = take_puts(values["puts"], frames, _put_within)
+    elif len(frames) != 1:
+        raise NotAnEnvelope(f"{name} has one frame")
+    return schema.make(**values)
+
+
+def _values(name: str, header: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a command, each checked; none is missing."""
+    schema = SCHEMAS[name]
     values = dict(schema.defaults)
     checks = schema.checks
     for field, value in header.items():
@@ -218,11 +279,17 @@ def _decode_fields(header: dict[str, Any], frames: list[bytes]) -> model.Command
     missing = _REQUIRED[name] - values.keys()
     if missing:
         raise BadField(f"{name} needs {', '.join(sorted(missing))}")
-    if name == "put":
-        _take_batch(values, frames)
-    elif len(frames) != 1:
-        raise NotAnEnvelope(f"{name} has one frame")
-    return schema.make(**values)
+    return values
+
+
+def _put_within(fields: dict[str, Any], frames: list[bytes]) -> model.Put:
+    """A put of a transaction; the transaction's own number stands for all of it."""
+    for field in ("req", "v", "cmd", "producer", "seq", "instance"):
+        if field in fields:
+            raise BadField(f"a put of a transaction has no {field}")
+    values = _values("put", fields)
+    _take_batch(values, frames)
+    return model.Put(**values)
 
 
 def _checked(field: str, field_check: check.Check, value: Any) -> Any:
@@ -237,6 +304,8 @@ def _take_batch(values: dict[str, Any], frames: list[bytes]) -> None:
         raise NotAnEnvelope("put needs a batch frame")
     if ("seq" in values) != ("producer" in values):
         raise BadField("producer and seq go together")
+    if "instance" in values and "seq" not in values:
+        raise BadField("instance goes with producer and seq")
     if "delay_ms" in values and "at_ms" in values:
         raise BadField("delay_ms and at_ms exclude each other")
     batch = frames[-1]
@@ -252,12 +321,15 @@ def _take_batch(values: dict[str, Any], frames: list[bytes]) -> None:
     if len(frames) == 3:
         if len(frames[1]) > limits.COLUMNS_BYTES_MAX:
             raise TooLarge(f"columns have at most {limits.COLUMNS_BYTES_MAX} bytes")
-        require_columns(frames[1], count)
+        columns = require_columns(frames[1], count)
+        check_names(columns, has_key="key" in values)
         values["columns"] = frames[1]
+        if DUE_COLUMN in columns:
+            take_due_times(values, columns)
     values["batch"] = batch
 
 
-def require_columns(frame: bytes, count: int) -> None:
+def require_columns(frame: bytes, count: int) -> dict[str, list[Any]]:
     """A map from text to arrays of ``count`` values; what they mean is the queue's matter."""
     try:
         columns = msgpack.unpackb(frame, max_ext_len=0, max_map_len=16)
@@ -270,3 +342,4 @@ def require_columns(frame: bytes, count: int) -> None:
             raise BadField("columns map text to arrays")
         if len(values) != count:
             raise CountMismatch(f"column {column[:80]!r} has {len(values)} values, not {count}")
+    return columns

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from broker.errors import BadField, TooLarge
-from broker.limits import RANGES_MAX
+from broker.limits import PRODUCER_BYTES_MAX, RANGES_MAX
 from broker.model.commands import Range
-from broker.names import require_name
+from broker.model.message_ids import hash_of_id
+from broker.names import TRANSFER_PRODUCER, require_name
 
 Check = Callable[[Any], Any]
 #: No position, count or instant is larger; keeps sums inside 64 bits.
@@ -68,6 +69,17 @@ def binary(low: int, high: int) -> Check:
     return check
 
 
+_producer = binary(1, PRODUCER_BYTES_MAX)
+
+
+def producer(value: Any) -> bytes:
+    """A client's id; what slots put is told from what clients put by theirs."""
+    given = bytes(_producer(value))
+    if given.startswith(TRANSFER_PRODUCER):
+        raise BadField("begins as the ids of the broker's own producers do")
+    return given
+
+
 def name(value: Any) -> str:
     return require_name(value)
 
@@ -96,3 +108,14 @@ def _range(item: Any) -> Range:
     if item[1] == 0:
         raise BadField("a range is not empty")
     return item[0], item[1], item[2] if len(item) == 3 else 0
+
+
+def ids(value: Any) -> list[str | bytes]:
+    """Ids that applications gave to messages, none twice."""
+    if not isinstance(value, list) or not value:
+        raise BadField("must be a list of ids")
+    if len(value) > RANGES_MAX:
+        raise TooLarge(f"at most {RANGES_MAX} ids")
+    for each in value:
+        hash_of_id(each)
+    return list(dict.fromkeys(value))

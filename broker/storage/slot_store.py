@@ -17,10 +17,19 @@ from broker.cluster.slot_log import Proposed
 from broker.core.bodies import IdBatch, IdPlace, IndexRow
 from broker.core.machine import SlotMachine
 from broker.errors import DataDamaged, UnreadableMessage
-from broker.limits import BATCH_COUNT_MAX
-from broker.model.entries import BatchPut, Entry, ExpirySwept, IdsSwept, QueueDeleted, Trimmed
+from broker.limits import BATCH_COUNT_MAX, TIMED_LANES
+from broker.model.due_chunks import DueChunk
+from broker.model.entries import (
+    BatchPut,
+    Entry,
+    ExpirySwept,
+    IdsSwept,
+    QueueDeleted,
+    TimedPut,
+    Trimmed,
+)
 from broker.model.stored_batch import StoredBatch
-from broker.storage import id_rows, keys
+from broker.storage import id_rows, keys, timed_rows
 from broker.storage.records import (
     decode_body,
     decode_log_row,
@@ -103,6 +112,15 @@ class SlotStore:
     def coming_due(self, after: IndexRow | None, count_max: int) -> list[IndexRow]:
         return self._index_rows(Family.DUE, after, count_max)
 
+    def read_at(self, number: int, places: list[tuple[int, int]]) -> list[StoredBatch]:
+        try:
+            return timed_rows.read_parts(self._store, self.instance, number, places)
+        except DataDamaged as error:
+            raise UnreadableMessage(error.text) from None
+
+    def due_chunk(self, row: IndexRow) -> DueChunk | None:
+        return timed_rows.read_chunk(self._store, self.instance, row)
+
     def find_ids(self, number: int, hashes: list[bytes]) -> dict[bytes, list[IdPlace]]:
         try:
             return id_rows.find_ids(self._store, self.instance, number, hashes)
@@ -118,7 +136,7 @@ class SlotStore:
             low = keys.index_key(self.instance, *after[:4]) + b"\0"
         rows = self._store.scan(family, low, high, count_max, 1 << 20)
         return [
-            IndexRow(*keys.decode_index_key(key), int.from_bytes(value, "big"))
+            IndexRow(*keys.decode_index_key(key), int.from_bytes(value[:4], "big"))
             for key, value in rows
         ]
 
@@ -159,12 +177,15 @@ class SlotStore:
 
     def _put_body(self, ops: WriteOps, entry: BatchPut, value: bytes) -> None:
         body = entry.body
-        ops.put(Family.BODY, self._body_key(entry), value)
-        place = (entry.number, body.lane, body.first, body.count)
-        if body.expires_at:
-            self._put_index_row(ops, Family.EXPIRY, IndexRow(body.expires_at, *place))
-        if body.due_at:
-            self._put_index_row(ops, Family.DUE, IndexRow(body.due_at, *place))
+        if isinstance(entry, TimedPut):
+            timed_rows.put_timed(ops, self.instance, entry)
+        else:
+            ops.put(Family.BODY, self._body_key(entry), value)
+            place = (entry.number, body.lane, body.first, body.count)
+            if body.expires_at:
+                self._put_index_row(ops, Family.EXPIRY, IndexRow(body.expires_at, *place))
+            if body.due_at:
+                self._put_index_row(ops, Family.DUE, IndexRow(body.due_at, *place))
         if entry.ids:
             id_rows.put_ids(ops, self.instance, entry)
 
@@ -186,7 +207,10 @@ class SlotStore:
                 value = next(values, None)
                 if value is None:
                     raise DataDamaged(f"log row {lsn} came without its batch")
-                _require_sound_body(lsn, found.entry, value)
+                if isinstance(found.entry, TimedPut):
+                    timed_rows.take_whole(lsn, found.entry, value)
+                else:
+                    _require_sound_body(lsn, found.entry, value)
                 self._put_body(ops, found.entry, value)
             self.chain = found.chain
             log.receive(Proposed(lsn, found.now, found.entry, found.chain), found.epoch)
@@ -203,7 +227,9 @@ class SlotStore:
         for proposed in machine.log.cut(lsn):
             ops.delete(Family.LOG, keys.log_key(self.instance, proposed.lsn))
             entry = proposed.entry
-            if isinstance(entry, BatchPut):
+            if isinstance(entry, TimedPut):
+                timed_rows.cut_timed(ops, self.instance, entry)
+            elif isinstance(entry, BatchPut):
                 body = entry.body
                 ops.delete(Family.BODY, self._body_key(entry))
                 place = (entry.number, body.lane, body.first)
@@ -212,8 +238,8 @@ class SlotStore:
                     ops.delete(Family.EXPIRY, key)
                 if body.due_at:
                     ops.delete(Family.DUE, keys.index_key(self.instance, body.due_at, *place))
-                if entry.ids:
-                    id_rows.cut_ids(ops, self.instance, entry)
+            if isinstance(entry, BatchPut) and entry.ids:
+                id_rows.cut_ids(ops, self.instance, entry)
         self.chain = machine.log.last_chain
 
     def read_entries(self, first_lsn: int, last_lsn: int, bytes_max: int) -> list[WrittenRow]:
@@ -233,6 +259,8 @@ class SlotStore:
         return found
 
     def _read_body(self, lsn: int, entry: BatchPut) -> bytes:
+        if isinstance(entry, TimedPut):
+            return timed_rows.read_whole(self._store, self.instance, lsn, entry)
         value = self._store.get(Family.BODY, self._body_key(entry))
         if value is None:
             raise DataDamaged(f"the batch of log row {lsn} is missing")
@@ -274,9 +302,12 @@ class SlotStore:
                 )
 
         for row in effect.due:
-            _, number, lane, first, _ = row
+            _, number, lane, first, length = row
             ops.delete(Family.DUE, keys.index_key(self.instance, *row[:4]))
-            ops.delete(Family.BODY, keys.body_key(self.instance, number, lane, first))
+            if lane < TIMED_LANES:
+                ops.delete(Family.BODY, keys.body_key(self.instance, number, lane, first))
+            elif length:
+                timed_rows.erase_parts(ops, self.instance, (number, lane, first), length)
 
     def _sweep_expiries(self, ops: WriteOps, effect: ExpirySwept) -> None:
         low, _ = keys.instance_keys(self.instance)
@@ -333,7 +364,7 @@ class SlotStore:
             "trim_lsn": self.trim_lsn,
             "now": log.now,
             "next_queue_number": machine.next_queue_number,
-            "outbox": machine.outbox.next_sequences(),
+            "outbox": machine.outbox.next_sequences,
         }
         ops.put(Family.STATE, keys.meta_key(self.instance), msgpack.packb(meta))
         self.bytes_since_checkpoint = 0

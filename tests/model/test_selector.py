@@ -49,7 +49,7 @@ def same(found: Any, value: Any) -> bool:
 
 def holds(found: dict[str, Any], name: str, op: str, value: Any) -> bool:
     if op == "exists":
-        return (name in found) == value
+        return (name in found) is value
     if name not in found:
         return False
     one = found[name]

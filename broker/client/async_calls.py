@@ -32,7 +32,7 @@ T = TypeVar("T")
 class AsyncCalls(AsyncDriver):
     def __init__(self, session: Session, on_error: OnError | None, request_timeout: float) -> None:
         super().__init__(session, on_error)
-        self._request_timeout = request_timeout
+        self.request_timeout = request_timeout
 
     async def ask(
         self, fields: dict[str, Any], waits_s: float = 0.0, way: Way | None = None
@@ -43,7 +43,7 @@ class AsyncCalls(AsyncDriver):
         until = now + round(waits_s * 1000) if waits_s else None
         request = self.session.requests.ask(fields, now, until, way)
         try:
-            await self.wait_for([request], waits_s + self._request_timeout)
+            await self.wait_for([request], waits_s + self.request_timeout)
         finally:
             # Also when the task was cancelled: messages that still come go back.
             if not request.done:
@@ -198,7 +198,7 @@ class AsyncCalls(AsyncDriver):
         return []
 
     async def _wait_for_settles(self, settles: list[Settle]) -> None:
-        if settles and not await self.wait_for(settles, self._request_timeout):
+        if settles and not await self.wait_for(settles, self.request_timeout):
             raise ConnectionLost(f"no confirm of the settle in time{self._trouble()}")
 
     def _value(self, request: Request) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +21,7 @@ from broker.client.options import (
 )
 from broker.client.pump import now_ms
 from broker.client.session import BYE_S, CLOSE_S, Session, SessionOptions
+from broker.client.transaction import AsyncTransaction
 from broker.errors import ClientClosed, ConnectionLost, MsgQueueError, WaitTimeout
 from broker.limits import BATCH_COUNT_DEFAULT, MIB
 from broker.names import require_name
@@ -46,6 +48,7 @@ class AsyncClient:
         unconfirmed_bytes_max: int = 64 * MIB,
         retry: Iterable[str] = (),
         on_error: OnError | None = None,
+        producer: str | None = None,
     ) -> None:
         self._options = SessionOptions(
             addresses=addresses_of(address),
@@ -57,6 +60,8 @@ class AsyncClient:
             put_timeout_ms=maybe_milliseconds(put_timeout),
             retried=frozenset(retry),
             tells_failed_puts=on_error is not None,
+            producer=producer and require_name(producer),
+            started_at_ms=time.time_ns() // 1_000_000,
         )
         self._on_error = on_error
         self._connect_timeout = connect_timeout
@@ -105,6 +110,13 @@ class AsyncClient:
     async def import_(self, exported: Definitions, update: bool = False) -> Imported:
         """Declares what was exported; with ``update`` also changes queues that differ."""
         return await self._calls.carry_out(definitions.import_(exported, update))
+
+    def transaction(self) -> AsyncTransaction:
+        """Settles and puts that happen together: ``async with mq.transaction() as tx``.
+
+        ``tx.ack(message)`` and ``tx.put(queue, body)`` gather; the end of the block commits.
+        """
+        return AsyncTransaction(self._calls)
 
     async def flush(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Sends all that is gathered and waits until the broker has it on disk.

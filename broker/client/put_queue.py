@@ -11,7 +11,7 @@ Owns the sequence and all that is unconfirmed.  It never waits.  Laws:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broker.client.put_batch import ELEMENTS_BYTES_MAX, PutBatch, PutSpec
 from broker.client.waiters import Waiters
@@ -144,24 +144,32 @@ class PutQueue:
         ends_at = oldest.created_at + timeout_ms
         return ends_at if self._retry_at is None else min(ends_at, self._retry_at)
 
+    @property
+    def _may_send(self) -> bool:
+        return self.route.exchange.ready and self._retry_at is None
+
     def _send(self) -> None:
-        exchange = self.route.exchange
-        if not exchange.ready or self._retry_at is not None:
+        if not self._may_send:
             return
+        exchange = self.route.exchange
         while self._unsent and not (self._probing and self._in_flight):
             batch = self._unsent.pop(0)
             self._in_flight += 1
             self._sendings += 1
             batch.sending = self._sendings
-            fields = {
-                "cmd": "put",
-                "queue": self.name,
-                "count": batch.count,
-                "producer": self._puts.producer,
-                "seq": batch.seq,
-            }
-            fields.update(batch.spec.fields)
-            exchange.ask(fields, _Answer(self, batch, batch.sending), *batch.frames)
+            answer = _Answer(self, batch, batch.sending)
+            exchange.ask(self._fields(batch), answer, *batch.frames)
+
+    def _fields(self, batch: PutBatch) -> dict[str, Any]:
+        fields = {
+            "cmd": "put",
+            "queue": self.name,
+            "count": batch.count,
+            "producer": self._puts.producer,
+            "seq": batch.seq,
+        }
+        fields.update(batch.spec.fields)
+        return fields
 
     def answered(self, batch: PutBatch, sending: int, reply: Reply, now: int) -> None:
         if batch.sending != sending:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from broker.client.named_puts import NamedProducer, NamedPutQueue
 from broker.client.put_batch import PutBatch
 from broker.client.put_queue import PutQueue
 from broker.errors import (
@@ -62,11 +63,13 @@ class Puts:
         options: PutOptions,
         producer: bytes,
         troubles: list[MsgQueueError] | None = None,
+        named: NamedProducer | None = None,
     ) -> None:
         self.routes = routes
         self.counters = counters
         self.options = options
-        self.producer = producer
+        self.producer = producer if named is None else named.name
+        self._named = named
         self._troubles = troubles
         self.unconfirmed_bytes = 0
         #: Batches that failed while nobody waited for them.
@@ -80,8 +83,12 @@ class Puts:
     def queue(self, name: str) -> PutQueue:
         queue = self._queues.get(name)
         if queue is None:
-            queue = self._queues[name] = PutQueue(self, name)
+            queue = self._queues[name] = self._make_queue(name)
         return queue
+
+    def _make_queue(self, name: str) -> PutQueue:
+        named = self._named
+        return PutQueue(self, name) if named is None else NamedPutQueue(self, name, named)
 
     def gather(self, queue: PutQueue) -> None:
         self._gathering[queue.name] = queue

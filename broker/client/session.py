@@ -21,6 +21,7 @@ from broker.client.counters import Counters
 from broker.client.delivery import TAKEN, Run, read_runs
 from broker.client.directory import Directory
 from broker.client.line import Line
+from broker.client.named_puts import NamedProducer, instance_of
 from broker.client.outcome import Outcome
 from broker.client.puts import PutOptions, Puts
 from broker.client.requests import Request, Requests
@@ -60,6 +61,9 @@ class SessionOptions:
     retried: frozenset[str] = field(default_factory=frozenset)
     #: Failed puts that nobody waits for become troubles, instead of being kept for a raise.
     tells_failed_puts: bool = False
+    #: The name of a producer that outlives this client, and when this instance of it started.
+    producer: str | None = None
+    started_at_ms: int = 0
 
 
 class Session:
@@ -93,6 +97,7 @@ class Session:
             ),
             draw(PRODUCER_BYTES),
             self.troubles if options.tells_failed_puts else None,
+            _named_producer(options, draw),
         )
         self.transactions = Transactions(
             self.settles, self.consumers, self.counters, self.troubles, draw
@@ -278,3 +283,9 @@ class Session:
         else:
             ledger.runs.update(runs)
         return runs
+
+
+def _named_producer(options: SessionOptions, draw: Draw) -> NamedProducer | None:
+    if options.producer is None:
+        return None
+    return NamedProducer(options.producer, instance_of(options.started_at_ms, draw(3)))

@@ -38,7 +38,7 @@ class SyncCalls(SyncDriver):
     ) -> None:
         super().__init__(session, on_error)
         self.linger_ms = linger_ms
-        self._request_timeout = request_timeout
+        self.request_timeout = request_timeout
         atexit.register(self._at_exit)
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ class SyncCalls(SyncDriver):
             until = now + round(waits_s * 1000) if waits_s else None
             request = self.session.requests.ask(fields, now, until, way)
         try:
-            self.wait(lambda: request.done, waits_s + self._request_timeout)
+            self.wait(lambda: request.done, waits_s + self.request_timeout)
         finally:
             # Also when Ctrl-C ended the wait: messages that still come go back.
             if not request.done:
@@ -231,7 +231,7 @@ class SyncCalls(SyncDriver):
         return []
 
     def _wait_for_settles(self, settles: list[Settle]) -> None:
-        if settles and not self.wait(all_done(settles), self._request_timeout):
+        if settles and not self.wait(all_done(settles), self.request_timeout):
             raise ConnectionLost(f"no confirm of the settle in time{self._trouble()}")
 
     def _send_open(self, batch: PutBatch) -> None:

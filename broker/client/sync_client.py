@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +16,7 @@ from broker.client.session import CLOSE_S, Session, SessionOptions
 from broker.client.sync_calls import SyncCalls
 from broker.client.sync_driver import OnError, log
 from broker.client.sync_queue import Queue
+from broker.client.transaction import Transaction
 from broker.errors import ConnectionLost, MsgQueueError, WaitTimeout
 from broker.limits import BATCH_COUNT_DEFAULT, MIB
 from broker.names import require_name
@@ -33,6 +35,8 @@ class Client:
     - ``on_error``: told of failed puts whose confirm nobody waits for and of lost leases.
       Without it the former are raised by the next ``put``, ``flush`` or ``close``, and the
       latter are logged.  It is called by a thread of the client's.
+    - ``producer``: a name under which this client puts, over restarts.  The newest client of the
+      name fences the others: their puts raise ProducerFenced.
 
     A client does not survive a fork: used in the child it raises ForkedClient.
     """
@@ -51,6 +55,7 @@ class Client:
         unconfirmed_bytes_max: int = 64 * MIB,
         retry: Iterable[str] = (),
         on_error: OnError | None = None,
+        producer: str | None = None,
     ) -> None:
         session_options = SessionOptions(
             addresses=addresses_of(address),
@@ -62,6 +67,8 @@ class Client:
             put_timeout_ms=maybe_milliseconds(put_timeout),
             retried=frozenset(retry),
             tells_failed_puts=on_error is not None,
+            producer=producer and require_name(producer),
+            started_at_ms=time.time_ns() // 1_000_000,
         )
         session = Session(session_options, os.urandom)
         self._calls = SyncCalls(session, on_error, session_options.linger_ms, request_timeout)
@@ -96,6 +103,13 @@ class Client:
     def import_(self, exported: Definitions, update: bool = False) -> Imported:
         """Declares what was exported; with ``update`` also changes queues that differ."""
         return self._calls.carry_out(definitions.import_(exported, update))
+
+    def transaction(self) -> Transaction:
+        """Settles and puts that happen together: ``with mq.transaction() as tx``.
+
+        ``tx.ack(message)`` and ``tx.put(queue, body)`` gather; the end of the block commits.
+        """
+        return Transaction(self._calls)
 
     def flush(self, timeout: float | None = None) -> None:
         """Sends all that is gathered and waits until the broker has it on disk.

@@ -25,6 +25,10 @@ from broker.names import require_name
 _NOT_KNOWN = "the transaction is not answered yet; the client goes on trying"
 
 
+def _within(timeout: float | None, calls: SyncCalls | AsyncCalls) -> float:
+    return calls.request_timeout if timeout is None else timeout
+
+
 class Gathered:
     """What both faces share: gathering asks nobody, so nothing of it is awaited."""
 
@@ -34,7 +38,10 @@ class Gathered:
         self._sent: Sent | None = None
 
     def ack(self, message: MessageView | BatchView) -> None:
-        """These messages are removed by the commit; all of a transaction are of one slot."""
+        """These messages are removed by the commit; all of a transaction are of one slot.
+
+        Raises LeaseLost for what is not held.
+        """
         self._require_open()
         self._parts += parts_of(message)
 
@@ -112,7 +119,7 @@ class Transaction(Gathered):
             sent = self._sent
             sent.waited = True
         try:
-            done = calls.wait(lambda: sent.done, timeout or calls.request_timeout)
+            done = calls.wait(lambda: sent.done, _within(timeout, calls))
         finally:
             sent.waited = sent.done
         if not done:
@@ -150,7 +157,7 @@ class AsyncTransaction(Gathered):
         sent = self._sent
         sent.waited = True
         try:
-            done = await calls.wait_for([sent], timeout or calls.request_timeout)
+            done = await calls.wait_for([sent], _within(timeout, calls))
         finally:
             sent.waited = sent.done
         if not done:

@@ -11,6 +11,7 @@ Owns the numbers of transactions, which count for each slot.  It never waits.  L
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from broker.client.codec import encode_value
@@ -19,6 +20,7 @@ from broker.client.ledger import ACK, Ledger, merge
 from broker.client.outcome import Outcome
 from broker.client.settles import RETRY_MS, Settle
 from broker.errors import (
+    BadField,
     LeaseLost,
     LimitReached,
     MsgQueueError,
@@ -247,10 +249,12 @@ def _settled(parts: list[Part]) -> list[tuple[Ledger, list[Part], list[Range]]]:
         by_ledger.setdefault(part[0].ledger, []).append(part)
     settled = []
     for ledger, own in by_ledger.items():
-        for run, start, stop in own:
-            if run.marks.count(HELD, start, stop) < stop - start:
-                raise LeaseLost("a message of the transaction is settled, or lost")
+        if any(run.marks.count(HELD, start, stop) < stop - start for run, start, stop in own):
+            raise LeaseLost("a message of the transaction is settled, or lost")
         ranges = merge([held for run, start, stop in own for held in run.held(start, stop)])
+        for (first, count, _), (following, *_) in pairwise(ranges):
+            if first + count > following:
+                raise BadField(f"{ledger.queue}:{following} is settled twice in the transaction")
         settled.append((ledger, own, ranges))
     return settled
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from broker.client.delivery import HELD, LOST, Part, Run
+from broker.client.delivery import HELD, LOST, TAKEN, Part, Run
 from broker.client.readable import ReadableMessage
+from broker.errors import LeaseLost
 
 
 class MessageView(ReadableMessage):
@@ -22,6 +23,11 @@ class MessageView(ReadableMessage):
     def is_held(self) -> bool:
         """True until it is settled here, or known to be lost."""
         return self._run.marks[self._index] == HELD
+
+    @property
+    def part(self) -> Part:
+        """Where it stands in its delivery."""
+        return self._run, self._index, self._index + 1
 
 
 class BatchView:
@@ -65,3 +71,17 @@ def without_lost(parts: list[Part]) -> list[Part]:
         for first, count, _ in run.held(start, stop):
             kept.append((run, first - run.first, first - run.first + count))
     return kept
+
+
+def parts_of(view: MessageView | BatchView) -> list[Part]:
+    """What is held of a message or a batch; raises LeaseLost for what is lost, or taken."""
+    parts = view._parts if isinstance(view, BatchView) else [view.part]
+    held: list[Part] = []
+    for run, start, stop in parts:
+        if run.marks.find(LOST, start, stop) >= 0 or run.marks.find(TAKEN, start, stop) >= 0:
+            raise LeaseLost("a message was given to somebody else, or taken with auto_ack")
+        for first, count, _ in run.held(start, stop):
+            held.append((run, first - run.first, first - run.first + count))
+    if not held:
+        raise LeaseLost("the message is settled already")
+    return held

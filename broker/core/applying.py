@@ -14,7 +14,9 @@ from broker.cluster.slot_log import Proposed
 from broker.core.due import expect_batch
 from broker.core.ledger import Ledger
 from broker.core.machine import SlotMachine
+from broker.core.own_due_times import expect_timed
 from broker.core.portion import Portion
+from broker.core.queue import Queue
 from broker.model import entries
 from broker.model.replies import Reply
 from broker.model.settings import QueueSettings
@@ -57,6 +59,10 @@ def _fold_declared(machine: SlotMachine, entry: entries.QueueDeclared, at: Propo
         settings = QueueSettings.from_map(entry.settings)
         machine.add_queue(Ledger(entry.number, entry.uuid, entry.name, settings))
     machine.unborn.discard(entry.number)
+
+
+def _fold_updated(machine: SlotMachine, entry: entries.QueueUpdated, at: Proposed) -> None:
+    machine.queues[entry.number].ledger.apply_updated(entry)
 
 
 def _fold_deleted(machine: SlotMachine, entry: entries.QueueDeleted, at: Proposed) -> None:
@@ -103,6 +109,10 @@ def _fold_producers(machine: SlotMachine, entry: entries.ProducersExpired, at: P
     machine.producers.expire(entry.keys)
 
 
+def _fold_instance(machine: SlotMachine, entry: entries.InstanceBegun, at: Proposed) -> None:
+    machine.producers.begin_instance((entry.producer, entry.number), entry.instance, at.now)
+
+
 def _fold_departed(machine: SlotMachine, entry: entries.Departed, at: Proposed) -> list[Reply]:
     for settled in entry.settled:
         _fold_settled(machine, settled, at)
@@ -123,19 +133,38 @@ def _settled_of(entry: entries.Cleared) -> entries.Settled:
     return entries.Settled(entry.number, entries.SettleReason.MOVED, entry.ranges, entry.totals)
 
 
+def _fold_repeated(machine: SlotMachine, entry: entries.PutRepeated, at: Proposed) -> list[Reply]:
+    waiting: list[Reply] = []
+    for producer, sequence in entry.sources:
+        waiting += machine.producers.apply((producer, entry.number), sequence, at.now)
+    return waiting
+
+
+def _fold_ids_swept(machine: SlotMachine, entry: entries.IdsSwept, at: Proposed) -> None:
+    queue = machine.queues.get(entry.number)
+    if queue is not None:
+        queue.ledger.apply_ids_swept(entry)
+        machine.disk_effects.append(entry)
+
+
 def _serve_put(machine: SlotMachine, entry: entries.BatchPut, proposed: Proposed) -> None:
     queue = machine.queues[entry.number]
     body = entry.body
     queue.proposed_messages -= body.count
     queue.proposed_bytes -= body.size
     if body.due_at:
-        expect_batch(machine, queue, body)
+        if isinstance(entry, entries.TimedPut):
+            expect_timed(machine, queue, entry)
+        else:
+            expect_batch(machine, queue, body)
     else:
         share = limits.WINDOW_BYTES // len(machine.queues)
         queue.committed(body, max(share, limits.WINDOW_BYTES_MIN))
     if body.expires_at:
         machine.expiry.expect(body.expires_at)
-    if queue.hungry:
+    if entry.ids and machine.id_sweep.at is None:
+        machine.id_sweep.at = machine.now + limits.ID_SWEEP_EVERY
+    if queue.hungry or queue.drops or queue.is_partitioned:
         machine.wake(queue)
 
 
@@ -143,11 +172,25 @@ def _serve_settled(machine: SlotMachine, entry: entries.Settled, proposed: Propo
     queue = machine.queues.get(entry.number)
     if queue is not None:
         queue.leaving -= sum(count for _, count in entry.ranges)
+        _release(machine, queue, entry.ranges)
+        queue.note_settled(entry.totals)
+        if len(queue.claimed):
+            queue.forget_claimed(entry.ranges)
 
 
 def _serve_departed(machine: SlotMachine, entry: entries.Departed, proposed: Proposed) -> None:
     for settled in entry.settled:
         _serve_settled(machine, settled, proposed)
+    queue = machine.queues.get(entry.number)
+    if queue is not None:
+        _release(machine, queue, [(move.first, move.count) for move in entry.moves])
+
+
+def _release(machine: SlotMachine, queue: Queue, ranges: list[tuple[int, int]]) -> None:
+    """The end of messages is committed: their keys are free."""
+    if queue.choice is not None:
+        queue.choice.released(ranges)
+        machine.wake(queue)
 
 
 def _serve_cleared(machine: SlotMachine, entry: entries.Cleared, proposed: Proposed) -> None:
@@ -163,6 +206,8 @@ def _serve_returned(machine: SlotMachine, entry: entries.Returned, proposed: Pro
         portion = Portion(extent, first, count, attempts)
         portion.returned_by = b""
         queue.give_back(portion, entry.not_before)
+    if len(queue.claimed):
+        queue.forget_claimed((first, count) for _, first, count, _ in entry.parts)
     if entry.not_before:
         machine.wake_at(queue, entry.not_before)
     machine.wake(queue)
@@ -172,6 +217,7 @@ def _serve_purged(machine: SlotMachine, entry: entries.Purged, proposed: Propose
     queue = machine.queues.get(entry.number)
     if queue is not None:
         queue.leaving -= sum(messages for messages, _ in entry.totals.values())
+        queue.note_settled(entry.totals)
         queue.purging -= 1
         queue.forget_purged(entry.up_to, _leaving(machine, entry.number))
         machine.wake(queue)
@@ -192,19 +238,25 @@ def _leaving(machine: SlotMachine, number: int) -> list[tuple[int, int]]:
 _FOLDS: dict[type[entries.Entry], Callable[[SlotMachine, Any, Proposed], list[Reply] | None]] = {
     entries.EpochStart: _fold_epoch,
     entries.QueueDeclared: _fold_declared,
+    entries.QueueUpdated: _fold_updated,
     entries.QueueDeleted: _fold_deleted,
     entries.BatchPut: _fold_put,
+    entries.TimedPut: _fold_put,
     entries.Settled: _fold_settled,
     entries.Returned: _fold_returned,
     entries.Purged: _fold_purged,
     entries.ExpirySwept: _fold_expiry,
     entries.Trimmed: _fold_trimmed,
     entries.ProducersExpired: _fold_producers,
+    entries.InstanceBegun: _fold_instance,
     entries.Departed: _fold_departed,
     entries.Cleared: _fold_cleared,
+    entries.PutRepeated: _fold_repeated,
+    entries.IdsSwept: _fold_ids_swept,
 }
 _SERVES: dict[type[entries.Entry], Callable[[SlotMachine, Any, Proposed], None]] = {
     entries.BatchPut: _serve_put,
+    entries.TimedPut: _serve_put,
     entries.Settled: _serve_settled,
     entries.Returned: _serve_returned,
     entries.Purged: _serve_purged,

@@ -64,7 +64,28 @@ def claim(
         claimed += parts
         taken = [(low, size) for low, size, _ in parts]
         lost += [(low, size, attempts) for low, size in without([(first, count)], taken)]
+    if queue.choice is not None:
+        queue.choice.claimed(bodies, claimed)
     return claimed, lost
+
+
+def can_claim(
+    queue: Queue, bodies: Bodies, asked: list[Range], may_claim: Callable[[bytes | None], bool]
+) -> bool:
+    """Whether ``claim`` would take all of it; nothing changes."""
+    if queue.purging:
+        return not asked
+    for first, count, attempts in asked:
+        try:
+            parts = _find_returned(queue, bodies, (first, count, attempts), may_claim)
+            if attempts == 0 and may_claim(None):
+                parts += _find_ahead(queue, bodies, first, count)
+        except UnreadableMessage:
+            return False
+        taken = sorted((low, size) for low, size, _ in parts)
+        if without([(first, count)], taken):
+            return False
+    return True
 
 
 def _find_returned(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from broker.core.browsing import handle_browse
 from broker.core.machine import SlotMachine
+from broker.core.named_producers import handle_producer
 from broker.core.put_handlers import handle_put
 from broker.core.queue_handlers import (
     handle_declare,
@@ -21,6 +23,9 @@ from broker.core.take_handlers import (
     handle_credit,
     handle_get,
 )
+from broker.core.transactions import handle_transact
+from broker.core.updating import handle_update
+from broker.core.waiting_handlers import handle_remove, handle_reschedule
 from broker.model import commands
 
 Handler = Callable[[SlotMachine, Session, Any], None]
@@ -36,7 +41,13 @@ HANDLERS: dict[type[commands.Command], Handler] = {
     commands.Reject: handle_reject,
     commands.Extend: handle_extend,
     commands.Declare: handle_declare,
+    commands.Update: handle_update,
     commands.Stats: handle_stats,
     commands.Purge: handle_purge,
     commands.Delete: handle_delete,
+    commands.Browse: handle_browse,
+    commands.Remove: handle_remove,
+    commands.Reschedule: handle_reschedule,
+    commands.Transact: handle_transact,
+    commands.Producer: handle_producer,
 }

@@ -10,6 +10,7 @@ from broker import limits
 from broker.core.machine import SlotMachine
 from broker.core.message_ids import remember_ids, without_duplicates
 from broker.core.overflow import require_room
+from broker.core.partitioning import require_known
 from broker.core.own_due_times import settle_instants, timed_put
 from broker.core.producers import Key, Verdict
 from broker.core.queue import Queue
@@ -24,7 +25,7 @@ from broker.protocol.batches import array_header, header_bytes
 
 
 def handle_put(machine: SlotMachine, session: Session, command: Put) -> None:
-    queue = machine.require_queue(command.queue)
+    queue = machine.require_queue(command.queue, command.settings)
     key: Key | None = None
     if command.producer is not None and command.seq is not None:
         key = (command.producer, queue.ledger.number)
@@ -36,6 +37,8 @@ def handle_put(machine: SlotMachine, session: Session, command: Put) -> None:
             return
     duplicates: list[int] = []
     try:
+        if command.partitions is not None:
+            require_known(queue, command.partitions)
         if command.columns and queue.settings.knows_ids:
             command, duplicates = without_duplicates(machine, queue, command)
             if not command.count:

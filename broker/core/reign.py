@@ -24,11 +24,17 @@ def begin_reign(machine: SlotMachine) -> None:
         queue.begin_epoch()
         # What was settled and not yet swept is looked at by the first trim of this epoch.
         machine.marks.touch(queue.ledger.number, queue.ledger.next_position)
+        if queue.is_partitioned:
+            machine.wake(queue)
         if queue.resting_until:
             machine.wake_at(queue, queue.resting_until[0][0])
     machine.due.expect(0)
     while machine.due.at is not None and machine.due.at <= machine.now:
         # What was due before may be named by who held it, before any turn.
         come_due(machine)
+    while machine.timetable.is_due(machine.now):
+        come_due(machine)
     machine.expiry.expect(0)
     settle_leftovers(machine)
+    if any(queue.ledger.ids for queue in machine.queues.values()):
+        machine.id_sweep.at = machine.now

@@ -68,7 +68,7 @@ class Put(Command):
     delay_ms: int | None = None
     at_ms: int | None = None
     #: One instant for each message, instead; None or 0 for now.
-    due_times: list[int] | None = None
+    due_times: list[int | None] | None = None
     ttl_ms: int | None = None
     content_type: str | None = None
     type: str | None = None
@@ -78,6 +78,11 @@ class Put(Command):
     instance: int | None = None
     #: Of a dead letter, which no client puts: why and where it died.
     death: dict[str, Any] | None = None
+    #: Over how many partitions the sender takes the queue to be spread; None where it leaves
+    #: that to the broker.
+    partitions: int | None = None
+    #: Of what goes on to a partition, which no client puts: those to declare it with.
+    settings: dict[str, Any] | None = None
     columns: bytes = b""
     batch: bytes = b""
 

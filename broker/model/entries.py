@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
+from broker.model.due_chunks import DueChunk
 from broker.model.stored_batch import Extent, StoredBatch
 
 
@@ -55,6 +56,14 @@ class QueueDeclared(Entry):
 
 
 @dataclass(slots=True)
+class QueueUpdated(Entry):
+    """All settings of the queue from here on."""
+
+    number: int
+    settings: dict[str, Any]
+
+
+@dataclass(slots=True)
 class QueueDeleted(Entry):
     number: int
 
@@ -74,6 +83,18 @@ class BatchPut(Entry):
     frames: list[bytes] = field(default_factory=list)
     lsn: int = 0
     ids: bytes = b""
+
+
+@dataclass(slots=True)
+class TimedPut(BatchPut):
+    """A batch whose messages have due times of their own: ``body.due_times``.
+
+    It is stored in ``parts`` of ``step`` messages; parts and ``chunks`` follow from the rest.
+    """
+
+    step: int = 1
+    parts: list[StoredBatch] = field(default_factory=list)
+    chunks: list[DueChunk] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -164,6 +185,15 @@ class ProducersExpired(Entry):
     """Sequence windows that end: (producer, queue number)."""
 
     keys: list[tuple[bytes, int]]
+
+
+@dataclass(slots=True)
+class InstanceBegun(Entry):
+    """A named producer's instance takes over from those before it, in one queue."""
+
+    number: int
+    producer: bytes
+    instance: int
 
 
 @dataclass(slots=True, frozen=True)

@@ -17,6 +17,7 @@ from broker.core.session import Session
 from broker.limits import GATHER_MAX
 from broker.model import commands
 from broker.model.replies import Reply, ok
+from broker.names import is_hidden
 from broker.node.federation import Federation
 from broker.node.reception import Reception
 from broker.node.replicas import Replicas
@@ -112,7 +113,7 @@ class Census:
             for replica in self._replicas
             if replica.machine.is_serving
             for name, queue in replica.machine.names.items()
-            if name > command.after and not queue.deleted
+            if name > command.after and not queue.deleted and not is_hidden(name)
         )
         return {
             "queues": names[: command.max],
@@ -126,6 +127,8 @@ class Census:
             if not replica.machine.is_serving:
                 continue
             for queue in replica.machine.queues.values():
+                if is_hidden(queue.name):
+                    continue
                 totals["queues"] += 1
                 stats = stats_of(replica.machine, queue)
                 for name in _TOTALS[:-1]:

@@ -117,8 +117,8 @@ class Replica:
         """The reign of a broker that is alone: all that is on disk is committed, and it serves at
         once."""
         self.log.epoch = owned.config.epoch
-        begin_reign(self.machine)
         lsn = self.log.propose(EpochStart(owned.config.epoch))
+        begin_reign(self.machine)
         self.primary = Primary(me, owned, 1, lsn, self.machine.now)
         self.primary.is_serving = True
 

@@ -110,6 +110,7 @@ SCHEMAS: dict[str, Schema] = {
             "type": _LABEL,
             "key": check_key,
             "instance": _INSTANCE,
+            "partitions": check.integer(1, limits.PARTITIONS_MAX),
         },
         {"priority": limits.PRIORITY_DEFAULT},
     ),

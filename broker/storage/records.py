@@ -2,8 +2,10 @@
 
     log row   version u8 | kind u8 | epoch u64 | now u64 | chain u32 | payload (msgpack array)
     body      version u8 | count u32 | put_at u64 | expires_at u64 | due_at u64 | crc u32
-              | properties bytes u16 | columns bytes u32 | properties | columns | batch
+              | properties bytes u16 | columns bytes u32 | properties | columns
+              | due times u64 ..., of version 2 | batch
 
+A body is of version 2 where its messages have due times of their own, else of version 1.
 ``chain`` is the CRC-32 of the row without it, continued from the row before: a row that is missing,
 altered or moved breaks it.  ``crc`` covers the whole body but itself, and lane and position, which
 stand in its key: a body under another's key is no body.
@@ -14,6 +16,8 @@ write only the new one.
 
 from __future__ import annotations
 
+import sys
+from array import array
 from collections.abc import Callable
 from enum import IntEnum
 from struct import Struct
@@ -30,6 +34,8 @@ from broker.model.stored_batch import Extent, StoredBatch
 #: Version 2 has further kinds of entries and fields; rows of version 1 are read as they are.
 LOG_VERSION = 2
 BODY_VERSION = 1
+#: With a due time for each message.
+BODY_VERSION_TIMED = 2
 _LOG_HEAD = Struct(">BBQQ")
 _CHAIN = Struct(">I")
 _LOG_BYTES_MIN = _LOG_HEAD.size + _CHAIN.size
@@ -55,8 +61,11 @@ class Kind(IntEnum):
     PRODUCERS_EXPIRED = 10
     DEPARTED = 11
     CLEARED = 12
+    QUEUE_UPDATED = 13
+    INSTANCE_BEGUN = 15
     IDS_SWEPT = 14
     PUT_REPEATED = 20
+    TIMED_PUT = 21
 
 
 class LogRow(NamedTuple):
@@ -107,7 +116,7 @@ def epoch_of_row(row: bytes) -> int:
 
 def is_put_row(row: bytes) -> bool:
     """True for a row that a stored batch belongs to."""
-    return row[1] == Kind.BATCH_PUT
+    return row[1] in (Kind.BATCH_PUT, Kind.TIMED_PUT)
 
 
 def decode_stored_entry(lsn: int, row: bytes) -> entries.Entry:
@@ -121,9 +130,12 @@ def decode_stored_entry(lsn: int, row: bytes) -> entries.Entry:
 
 def encode_body(body: StoredBatch) -> tuple[bytes, int]:
     """(the value, its crc)"""
-    facts = _BODY_FACTS.pack(BODY_VERSION, body.count, body.put_at, body.expires_at, body.due_at)
+    version = BODY_VERSION if body.due_times is None else BODY_VERSION_TIMED
+    facts = _BODY_FACTS.pack(version, body.count, body.put_at, body.expires_at, body.due_at)
     rest = _BODY_SIZES.pack(len(body.properties), len(body.columns)) + body.properties
     rest += body.columns
+    if body.due_times is not None:
+        rest += _pack_times(body)
     place = _BODY_PLACE.pack(body.lane, body.first)
     crc = crc32(body.batch, crc32(rest, crc32(facts, crc32(place))))
     return b"".join((facts, _CRC.pack(crc), rest, body.batch)), crc
@@ -138,7 +150,7 @@ def stored_count(value: bytes) -> int:
 
 def decode_body(lane: int, first: int, value: bytes) -> StoredBatch:
     """Raises UnreadableMessage when the checksum differs."""
-    if len(value) < _BODY_BYTES_MIN or value[0] != BODY_VERSION:
+    if len(value) < _BODY_BYTES_MIN or value[0] not in (BODY_VERSION, BODY_VERSION_TIMED):
         raise UnreadableMessage(f"the stored batch at position {first} is not a body record")
     _, count, put_at, expires_at, due_at = _BODY_FACTS.unpack_from(value)
     at = _BODY_FACTS.size
@@ -150,18 +162,38 @@ def decode_body(lane: int, first: int, value: bytes) -> StoredBatch:
     properties_size, columns_size = _BODY_SIZES.unpack_from(value, at)
     at += _BODY_SIZES.size
     columns_at = at + properties_size
-    batch_at = columns_at + columns_size
-    return StoredBatch(
+    times_at = columns_at + columns_size
+    batch_at = times_at + (8 * count if value[0] == BODY_VERSION_TIMED else 0)
+    batch = StoredBatch(
         lane,
         first,
         count,
         put_at,
         expires_at,
         value[at:columns_at],
-        value[columns_at:batch_at],
+        value[columns_at:times_at],
         value[batch_at:],
         due_at,
     )
+    if batch_at > times_at:
+        batch.due_times = _unpack_times(value[times_at:batch_at])
+    return batch
+
+
+def _pack_times(body: StoredBatch) -> bytes:
+    assert body.due_times is not None
+    times = body.due_times[:]
+    if sys.byteorder == "little":
+        times.byteswap()
+    return times.tobytes()
+
+
+def _unpack_times(packed: bytes) -> array[int]:
+    times = array("Q")
+    times.frombytes(packed)
+    if sys.byteorder == "little":
+        times.byteswap()
+    return times
 
 
 def _encode_put(entry: entries.BatchPut, body_crc: int) -> list[Any]:
@@ -180,12 +212,25 @@ def _encode_put(entry: entries.BatchPut, body_crc: int) -> list[Any]:
     ]
 
 
-def _decode_put(values: list[Any], now: int) -> entries.Entry:
+def _decode_put(values: list[Any], now: int) -> entries.BatchPut:
     number, lane, first, count, size, expires_at, due_at, _, sources, *rest = values
     body = StoredBatch(lane, first, count, now, expires_at, b"", b"", b"", due_at)
     body.size = size
     ids = rest[0] if rest else b""
     return entries.BatchPut(number, body, [(producer, seq) for producer, seq in sources], ids=ids)
+
+
+def _encode_timed(entry: entries.TimedPut, body_crc: int) -> list[Any]:
+    return [_encode_put(entry, body_crc), entry.step, _pack_times(entry.body)]
+
+
+def _decode_timed(values: list[Any], now: int) -> entries.Entry:
+    put, step, times = values
+    plain = _decode_put(put, now)
+    plain.body.due_times = _unpack_times(times)
+    return entries.TimedPut(
+        plain.number, plain.body, sources=plain.sources, ids=plain.ids, step=step
+    )
 
 
 def _encode_declared(entry: entries.QueueDeclared, body_crc: int) -> list[Any]:
@@ -290,8 +335,10 @@ def _totals(values: list[list[int]]) -> entries.LaneTotals:
 _ENCODERS: dict[type[entries.Entry], tuple[Kind, Callable[[Any, int], list[Any]]]] = {
     entries.EpochStart: (Kind.EPOCH_START, lambda entry, _: [entry.epoch]),
     entries.QueueDeclared: (Kind.QUEUE_DECLARED, _encode_declared),
+    entries.QueueUpdated: (Kind.QUEUE_UPDATED, lambda entry, _: [entry.number, entry.settings]),
     entries.QueueDeleted: (Kind.QUEUE_DELETED, lambda entry, _: [entry.number]),
     entries.BatchPut: (Kind.BATCH_PUT, _encode_put),
+    entries.TimedPut: (Kind.TIMED_PUT, _encode_timed),
     entries.Settled: (Kind.SETTLED, _encode_settled),
     entries.Returned: (Kind.RETURNED, _encode_returned),
     entries.Purged: (Kind.PURGED, _encode_purged),
@@ -300,14 +347,20 @@ _ENCODERS: dict[type[entries.Entry], tuple[Kind, Callable[[Any, int], list[Any]]
     entries.ProducersExpired: (Kind.PRODUCERS_EXPIRED, lambda entry, _: [entry.keys]),
     entries.Departed: (Kind.DEPARTED, _encode_departed),
     entries.Cleared: (Kind.CLEARED, _encode_cleared),
+    entries.InstanceBegun: (
+        Kind.INSTANCE_BEGUN,
+        lambda entry, _: [entry.number, entry.producer, entry.instance],
+    ),
     entries.IdsSwept: (Kind.IDS_SWEPT, lambda entry, _: [entry.number, entry.batches]),
     entries.PutRepeated: (Kind.PUT_REPEATED, lambda entry, _: [entry.number, entry.sources]),
 }
 _DECODERS: dict[Kind, Callable[[list[Any], int], entries.Entry]] = {
     Kind.EPOCH_START: lambda values, _: entries.EpochStart(*values),
     Kind.QUEUE_DECLARED: lambda values, _: entries.QueueDeclared(*values),
+    Kind.QUEUE_UPDATED: lambda values, _: entries.QueueUpdated(*values),
     Kind.QUEUE_DELETED: lambda values, _: entries.QueueDeleted(*values),
     Kind.BATCH_PUT: _decode_put,
+    Kind.TIMED_PUT: _decode_timed,
     Kind.SETTLED: _decode_settled,
     Kind.RETURNED: _decode_returned,
     Kind.PURGED: _decode_purged,
@@ -318,6 +371,7 @@ _DECODERS: dict[Kind, Callable[[list[Any], int], entries.Entry]] = {
     ),
     Kind.DEPARTED: _decode_departed,
     Kind.CLEARED: _decode_cleared,
+    Kind.INSTANCE_BEGUN: lambda values, _: entries.InstanceBegun(*values),
     Kind.IDS_SWEPT: lambda values, _: entries.IdsSwept(values[0], _pairs(values[1])),
     Kind.PUT_REPEATED: lambda values, _: entries.PutRepeated(
         values[0], [(producer, seq) for producer, seq in values[1]]

@@ -6,26 +6,19 @@ node that follows the protocol gives the same bytes each time.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgpack
 
 from broker.limits import COLUMNS_BYTES_MAX, HEADER_BYTES_MAX
 from broker.protocol.commands import Malformed, decode_command
+from tests.protocol.step import Step
+from tests.protocol.transaction_steps import LARGE_TRANSACTION_STEPS, TRANSACTION_STEPS
 from tests.support.node_rig import PEER, NodeRig
 
 TWO = msgpack.packb([b"a", b"b"])
 WITH_HEADERS = msgpack.packb([[b"body", {"trace": "x1", "n": 7}]])
 PRODUCER = b"producer-1"
-
-
-class Step(NamedTuple):
-    name: str
-    meaning: str
-    header: dict[str, Any] | bytes
-    frames: tuple[bytes, ...] = ()
-    #: Milliseconds to let pass after the command.
-    wait_ms: int = 0
 
 
 #: ``$tag`` stands for the newest delivery's tag, ``$session`` for the newest session's id.
@@ -216,6 +209,7 @@ STEPS = [
         "the consumer hears that its queue is gone",
         {"cmd": "delete", "req": 32, "queue": "events", "if_empty": False},
     ),
+    *TRANSACTION_STEPS,
     Step("bad_header", "not msgpack", b"\xc1"),
     Step("bad_array", "a header is a map", msgpack.packb([1, 2])),
     Step("bad_empty", "no v, no cmd", {"req": 33}),
@@ -277,6 +271,7 @@ STEPS = [
 #: Checked like the others, and too long to be written out.
 LARGE_STEPS = [
     Step("large_header", "over its bound", b"\x80" + b"\0" * HEADER_BYTES_MAX),
+    *LARGE_TRANSACTION_STEPS,
     Step(
         "large_columns",
         "over their bound",
@@ -289,11 +284,16 @@ LARGE_STEPS = [
 def frames_of(step: Step, known: dict[str, bytes]) -> list[bytes]:
     if isinstance(step.header, bytes):
         return [step.header, *step.frames]
-    header = {
-        field: known.get(value, value) if isinstance(value, str) else value
-        for field, value in step.header.items()
-    }
+    header = _filled(step.header, known)
     return [msgpack.packb({"v": 1, **header}), *step.frames]
+
+
+def _filled(value: Any, known: dict[str, bytes]) -> Any:
+    if isinstance(value, dict):
+        return {field: _filled(inner, known) for field, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, known) for inner in value]
+    return known.get(value, value) if isinstance(value, str) else value
 
 
 def hold_dialog() -> list[dict[str, Any]]:

@@ -15,7 +15,8 @@ import pytest
 
 from broker.errors import BY_NAME, ProtocolError
 from broker.protocol.commands import SCHEMAS, Malformed, decode_command
-from tests.protocol.dialog import LARGE_STEPS, STEPS, Step, frames_of, hold_dialog
+from tests.protocol.dialog import LARGE_STEPS, STEPS, frames_of, hold_dialog
+from tests.protocol.step import Step
 
 FILE = Path(__file__).parents[1] / "golden" / "frames.json"
 

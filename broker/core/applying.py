@@ -67,6 +67,8 @@ def _fold_updated(machine: SlotMachine, entry: entries.QueueUpdated, at: Propose
 
 def _fold_deleted(machine: SlotMachine, entry: entries.QueueDeleted, at: Proposed) -> None:
     queue = machine.queues[entry.number]
+    if machine.is_serving:
+        machine.deleted_messages += queue.ledger.messages
     machine.drop_queue(queue)
     machine.producers.forget_queue(entry.number)
     machine.outbox.forget_queue(entry.number)
@@ -219,11 +221,11 @@ def _serve_purged(machine: SlotMachine, entry: entries.Purged, proposed: Propose
         queue.leaving -= sum(messages for messages, _ in entry.totals.values())
         queue.note_settled(entry.totals)
         queue.purging -= 1
-        queue.forget_purged(entry.up_to, _leaving(machine, entry.number))
+        queue.forget_purged(entry.up_to, leaving_of(machine, entry.number))
         machine.wake(queue)
 
 
-def _leaving(machine: SlotMachine, number: int) -> list[tuple[int, int]]:
+def leaving_of(machine: SlotMachine, number: int) -> list[tuple[int, int]]:
     """(lane, messages) that uncommitted entries take out of the queue or give back to it."""
     leaving: list[tuple[int, int]] = []
     for entry in machine.log.uncommitted_of(number):

@@ -12,8 +12,7 @@ from broker.core.bodies import IndexRow
 from broker.core.claims import claim
 from broker.core.departures import leave
 from broker.core.machine import SlotMachine
-from broker.core.queue import Queue
-from broker.model.commands import Range
+from broker.core.waiting import waiting_ranges
 from broker.model.entries import ExpirySwept, SettleReason
 
 
@@ -34,26 +33,10 @@ def _expire_row(machine: SlotMachine, row: IndexRow) -> IndexRow | None:
     queue = machine.queues.get(row.number)
     if queue is None or queue.deleted:
         return None
-    waiting = _waiting_ranges(queue, row)
+    waiting = waiting_ranges(queue, row.first, row.length)
     parts, elsewhere = claim(queue, machine.bodies, waiting, lambda _: True)
     if parts:
         leave(machine, queue, parts, SettleReason.EXPIRED)
     if elsewhere:
         return row._replace(at=machine.now + limits.LEASE_DEFAULT)
     return None
-
-
-def _waiting_ranges(queue: Queue, row: IndexRow) -> list[Range]:
-    """The row's live messages that stay, each with the attempts that it has."""
-    ranges: list[Range] = []
-    live = queue.ledger.settled.live_ranges(row.first, row.length)
-    for first, count in [part for some in live for part in queue.staying_ranges(*some)]:
-        low = first
-        for start, size, value in queue.ledger.attempted.overlapping(first, count):
-            if start > low:
-                ranges.append((low, start - low, 0))
-            ranges.append((start, size, value.attempts))
-            low = start + size
-        if low < first + count:
-            ranges.append((low, first + count - low, 0))
-    return ranges

@@ -10,7 +10,16 @@ from typing import Any
 
 from broker.core.range_map import RangeMap
 from broker.core.settled import SettledSet
-from broker.model.entries import BatchPut, LaneSweep, LaneTotals, Purged, Returned, Settled
+from broker.model.entries import (
+    BatchPut,
+    IdsSwept,
+    LaneSweep,
+    LaneTotals,
+    Purged,
+    QueueUpdated,
+    Returned,
+    Settled,
+)
 from broker.model.settings import QueueSettings
 from broker.model.stored_batch import Extent
 
@@ -44,6 +53,7 @@ class Ledger:
         "bytes",
         "dirty",
         "dirty_attempted",
+        "ids",
         "lanes",
         "messages",
         "name",
@@ -66,6 +76,8 @@ class Ledger:
         #: Unsettled messages and their bytes, over all lanes.
         self.messages = 0
         self.bytes = 0
+        #: Messages that were put with batches of which ids are remembered.
+        self.ids = 0
         self.dirty = True
         #: Rows touched since the last checkpoint.
         self.dirty_attempted: set[int] = set()
@@ -75,6 +87,8 @@ class Ledger:
         assert body.first == self.next_position, "positions are dense"
         self.next_position += body.count
         self._add_totals(body.lane, body.count, body.size)
+        if entry.ids:
+            self.ids += body.count
 
     def apply_settled(self, entry: Settled) -> None:
         for first, count in entry.ranges:
@@ -98,6 +112,14 @@ class Ledger:
                 self._take_attempted(low, first - low)
             low = max(low, first + count)
         self._subtract_totals(entry.totals)
+
+    def apply_updated(self, entry: QueueUpdated) -> None:
+        self.settings = QueueSettings.from_map(entry.settings)
+        self.dirty = True
+
+    def apply_ids_swept(self, entry: IdsSwept) -> None:
+        self.ids -= sum(count for _, count in entry.batches)
+        self.dirty = True
 
     def apply_sweep(self, sweep: LaneSweep) -> None:
         lane = self._lane(sweep.lane)
@@ -151,6 +173,7 @@ class Ledger:
             "settings": self.settings.as_map(),
             "next_position": self.next_position,
             "floor": self.settled.floor,
+            "ids": self.ids,
             "lanes": {
                 number: [lane.messages, lane.bytes, lane.swept, lane.held]
                 for number, lane in self.lanes.items()
@@ -163,6 +186,8 @@ class Ledger:
         ledger = cls(row["number"], row["uuid"], row["name"], settings)
         ledger.next_position = row["next_position"]
         ledger.settled.floor = row["floor"]
+        # The first version knew of no ids.
+        ledger.ids = row.get("ids", 0)
         for number, (messages, size, swept, held) in row["lanes"].items():
             pairs = [(low, high) for low, high in held]
             ledger.lanes[number] = LaneLedger(messages, size, swept, pairs)

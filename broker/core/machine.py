@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heappop, heappush
 
+from typing import Any
+
 from broker import limits
 from broker.cluster.slot_log import SlotLog
 from broker.core.bodies import Bodies, IndexRow
@@ -19,10 +21,31 @@ from broker.core.outbox import Outbox
 from broker.core.producers import Producers
 from broker.core.queue import Queue
 from broker.core.tags import encode_tag
+from broker.core.timetable import Timetable
 from broker.errors import LimitReached, QueueNotFound
-from broker.model.entries import Entry, ExpirySwept, QueueDeclared, QueueDeleted, Trimmed
+from broker.model.entries import (
+    Entry,
+    ExpirySwept,
+    IdsSwept,
+    QueueDeclared,
+    QueueDeleted,
+    Trimmed,
+)
+from broker.model.partitions import is_partition
 from broker.model.replies import Reply
 from broker.model.settings import QueueSettings
+
+
+class IdSweep:
+    """Where the sweep of ids (id_sweeping.py) goes on, and when; ``lsn`` is of its last entry."""
+
+    __slots__ = ("at", "first", "lsn", "number")
+
+    def __init__(self) -> None:
+        self.at: int | None = None
+        self.number = 0
+        self.first = 0
+        self.lsn = 0
 
 
 class SlotMachine:
@@ -48,6 +71,8 @@ class SlotMachine:
         self.next_queue_number = 1
         #: Queues whose declaration is proposed and not yet committed.
         self.unborn: set[int] = set()
+        #: Messages that went with their queues while this broker served them.
+        self.deleted_messages = 0
         #: True while this broker reigns and has built the volatile side.
         self.is_serving = False
         #: How many brokers hold what is committed.
@@ -70,10 +95,13 @@ class SlotMachine:
         self.expiry = IndexCursor(bodies.expiring)
         #: Its rows stay until their batch is erased.
         self.due = IndexCursor(bodies.coming_due)
-        #: Delayed batches that came due and are still on disk.
-        self.due_rows: dict[IndexRow, None] = {}
+        #: Delayed batches that came due and are still on disk; of one whose messages have due
+        #: times of their own, those that the row is for, as a bitmap.
+        self.due_rows: dict[IndexRow, int | None] = {}
+        self.timetable = Timetable()
+        self.id_sweep = IdSweep()
         #: Applied entries whose effect on the disk is still to be written, in order.
-        self.disk_effects: list[Trimmed | ExpirySwept | QueueDeleted] = []
+        self.disk_effects: list[Trimmed | ExpirySwept | QueueDeleted | IdsSwept] = []
 
     @property
     def now(self) -> int:
@@ -92,7 +120,7 @@ class SlotMachine:
 
     def add_queue(self, ledger: Ledger) -> Queue:
         tag = encode_tag(self.slot, self.log.epoch, ledger.uuid)
-        queue = Queue(ledger, tag)
+        queue = Queue(ledger, tag, self.now)
         self.queues[ledger.number] = queue
         self.names[ledger.name] = queue
         self.uuids[ledger.uuid] = queue
@@ -114,12 +142,17 @@ class SlotMachine:
             raise QueueNotFound(f"no queue is called {name!r}")
         return queue
 
-    def require_queue(self, name: str) -> Queue:
-        """The queue of that name, declared with the defaults where the broker allows it."""
+    def require_queue(self, name: str, settings: dict[str, Any] | None = None) -> Queue:
+        """The queue of that name, declared with the defaults where the broker allows it.
+
+        A partition is declared with ``settings``, and never without: they are those of the whole.
+        """
         queue = self.names.get(name)
         if queue is not None and not queue.deleted:
             return queue
-        if not self.auto_declare:
+        if settings is not None:
+            return self.declare(name, QueueSettings.from_map(settings))
+        if not self.auto_declare or is_partition(name):
             raise QueueNotFound(f"no queue is called {name!r}, and queues must be declared here")
         return self.declare(name, QueueSettings())
 
@@ -158,5 +191,5 @@ class SlotMachine:
 
     def next_wake_at(self) -> int | None:
         instants = [self.wakes[0][0]] if self.wakes else []
-        instants += [at for at in (self.expiry.at, self.due.at) if at is not None]
+        instants += [at for at in (self.expiry.at, self.due.at, self.timetable.at, self.id_sweep.at) if at is not None]
         return min(instants, default=None)

@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 
 from broker import limits
 from broker.core.bodies import Bodies
+from broker.core.choice import Choice, fit_choice
 from broker.core.flow import Flow, flow_of
 from broker.core.lane_stream import LaneStream, WindowPart
 from broker.core.lease_book import LeaseBook
@@ -21,8 +22,9 @@ from broker.core.ledger import Ledger
 from broker.core.line import Line
 from broker.core.portion import Portion
 from broker.core.range_map import RangeMap
+from broker.core.rates import Rates
 from broker.core.session import Consumer, Getter
-from broker.model.entries import BatchPut, Move, SettleReason
+from broker.model.entries import BatchPut, LaneTotals, Move, SettleReason
 from broker.model.settings import Overflow, QueueSettings
 from broker.model.stored_batch import Extent, StoredBatch
 
@@ -32,6 +34,7 @@ _COUNTED_AS = {
     SettleReason.EXPIRED: "expired",
     SettleReason.EXHAUSTED: "exhausted",
     SettleReason.OVERFLOWED: "overflowed",
+    SettleReason.REMOVED: "removed",
 }
 
 
@@ -53,10 +56,13 @@ class QueueCounters:
         "lease_ended",
         "nacked",
         "overflowed",
+        "purged",
         "put",
         "redelivered",
         "redriven",
         "rejected",
+        "removed",
+        "spread",
     )
 
     def __init__(self) -> None:
@@ -73,6 +79,9 @@ class QueueCounters:
         self.dead_lettered = 0
         self.dropped = 0
         self.redriven = 0
+        self.removed = 0
+        self.spread = 0
+        self.purged = 0
         self.lease_ended = 0
 
     def note_removed(self, reason: SettleReason, messages: int) -> None:
@@ -86,6 +95,7 @@ class QueueCounters:
 class Queue:
     __slots__ = (
         "back",
+        "choice",
         "claimed",
         "consumers",
         "counters",
@@ -95,25 +105,32 @@ class Queue:
         "flow",
         "getters",
         "hungry",
+        "is_bounded",
+        "is_partitioned",
+        "is_stuck",
         "leases",
         "leaving",
         "ledger",
+        "open_ids",
         "open_put",
         "order",
         "proposed_bytes",
         "proposed_messages",
         "proposed_next",
         "purging",
+        "rates",
         "resting",
         "resting_until",
         "settings",
+        "settling_bytes",
+        "settling_messages",
         "streams",
         "tag",
         "undue",
         "wake_at",
     )
 
-    def __init__(self, ledger: Ledger, tag: bytes) -> None:
+    def __init__(self, ledger: Ledger, tag: bytes, now: int) -> None:
         self.ledger = ledger
         self.adopt(ledger.settings)
         #: What a delivery carries and a settle brings back (see tags.py).
@@ -138,8 +155,15 @@ class Queue:
         self.proposed_next = ledger.next_position
         self.proposed_messages = 0
         self.proposed_bytes = 0
+        #: What proposed entries remove, until they are applied.
+        self.settling_messages = 0
+        self.settling_bytes = 0
+        #: True while more is held than the limits allow and nothing of it can be dropped.
+        self.is_stuck = False
         #: The turn's last put, to which the next one may be joined.
         self.open_put: BatchPut | None = None
+        #: Hashes of the ids that were put in this turn; their rows are not written yet.
+        self.open_ids: set[bytes] = set()
         #: Consumers and waiting gets by identity; those that would take more stand in ``hungry``.
         self.consumers: dict[int, Consumer] = {}
         self.getters: dict[int, Getter] = {}
@@ -148,6 +172,10 @@ class Queue:
         self.wake_at: int | None = None
         self.deleted = False
         self.counters = QueueCounters()
+        self.rates = Rates(now)
+        #: Where messages are chosen by keys or selectors.
+        self.choice: Choice | None = None
+        fit_choice(self)
 
     @property
     def name(self) -> str:
@@ -158,9 +186,22 @@ class Queue:
         and precede that work in the log."""
         self.settings = settings
         self.flow: Flow | None = flow_of(settings)
-        is_bounded = settings.max_messages is not None or settings.max_bytes is not None
+        self.is_bounded = settings.max_messages is not None or settings.max_bytes is not None
+        self.is_partitioned = settings.partitions > 1
         #: True where a put that finds the queue full drives older messages out.
-        self.drops = is_bounded and settings.overflow != Overflow.REJECT
+        self.drops = self.is_bounded and settings.overflow != Overflow.REJECT
+
+    def note_settling(self, totals: LaneTotals) -> None:
+        """Messages are removed by an entry that is proposed."""
+        for messages, size in totals.values():
+            self.settling_messages += messages
+            self.settling_bytes += size
+
+    def note_settled(self, totals: LaneTotals) -> None:
+        """The entry is applied."""
+        for messages, size in totals.values():
+            self.settling_messages -= messages
+            self.settling_bytes -= size
 
     @property
     def ready(self) -> int:
@@ -193,6 +234,8 @@ class Queue:
                 extent = Extent(number, low, high - low)
                 for first, count in self.fresh_ranges(low, high - low):
                     self.give_back(Portion(extent, first, count, 0), 0)
+        self.choice = None
+        fit_choice(self)
 
     def fresh_ranges(self, first: int, count: int) -> list[tuple[int, int]]:
         """The parts of a range that are neither settled nor departing, nor claimed, nor were tried
@@ -209,15 +252,24 @@ class Queue:
         away = self.departing.overlapping(first, count) if len(self.departing) else []
         return without([(first, count)], [(low, size) for low, size, _ in away])
 
+    def forget_claimed(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """The ledger knows by now what became of them."""
+        for first, count in ranges:
+            self.claimed.take(first, count)
+
     def give_back(self, portion: Portion, not_before: int) -> None:
         """Puts a portion back to its original place, ready at ``not_before``."""
         if not_before:
             self.resting.add(portion.first, portion.count, portion)
             heappush(self.resting_until, (not_before, portion.first, portion.count))
+            if self.choice is not None:
+                self.choice.rests(portion.extent.lane, portion.first, portion.count)
         else:
             number = portion.extent.lane % limits.DELAYED_LANES
             self.stream_of(number)
             self.back.setdefault(number, RangeMap()).add(portion.first, portion.count, portion)
+            if self.choice is not None:
+                self.choice.returned(portion.extent.lane, portion.first, portion.count)
 
     def end_rests(self, now: int) -> None:
         while self.resting_until and self.resting_until[0][0] <= now:
@@ -243,6 +295,8 @@ class Queue:
                 for low, size in self.ledger.settled.live_ranges(first, count):
                     book.add(low, size, portion)
         self.undue = self._count_undue(leaving)
+        if self.choice is not None:
+            self.choice.purged()
 
     def _count_undue(self, leaving: list[tuple[int, int]]) -> int:
         """Delayed messages in no book; ``leaving`` are (lane, messages) on their way."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from broker.core.due import come_due
 from broker.core.machine import SlotMachine
+from broker.core.rates import Rates
 from broker.core.tags import encode_tag
 from broker.core.transactions import settle_leftovers
 
@@ -22,6 +23,7 @@ def begin_reign(machine: SlotMachine) -> None:
     for queue in machine.queues.values():
         queue.tag = encode_tag(machine.slot, epoch, queue.ledger.uuid)
         queue.begin_epoch()
+        queue.rates = Rates(machine.now)
         # What was settled and not yet swept is looked at by the first trim of this epoch.
         machine.marks.touch(queue.ledger.number, queue.ledger.next_position)
         if queue.is_partitioned:

@@ -66,6 +66,14 @@ class SettledSet:
                 break
         return position
 
+    def next_touched(self, position: int) -> int | None:
+        """The first position from ``position`` on that may be settled, chunk by chunk; None where
+        nothing behind it is."""
+        if position < self.floor or position // CHUNK in self.chunks:
+            return position
+        behind = [number for number in self.chunks if number > position // CHUNK]
+        return min(behind) * CHUNK if behind else None
+
     def live_ranges(self, first: int, count: int) -> list[tuple[int, int]]:
         """The parts of a range that are not settled, in order, as (first, count)."""
         end = first + count

@@ -7,21 +7,24 @@ written with the turn's entries.
 from __future__ import annotations
 
 from broker import limits
-from broker.core.claims import ClaimedPart
 from broker.core.departures import leave, settle
 from broker.core.due import come_due
 from broker.core.expiry import expire
+from broker.core.flow import Flow
+from broker.core.id_sweeping import sweep_ids
 from broker.core.machine import SlotMachine
-from broker.core.portion import Portion
+from broker.core.overflow import relieve
+from broker.core.partitioning import send_on
+from broker.core.picked import Picked
 from broker.core.put_handlers import seal_put
 from broker.core.queue import Queue
 from broker.core.serving import (
     Delivery,
-    Picked,
     fair_share,
     grant_leases,
     next_hungry,
-    pick,
+    parts_of,
+    pick_for,
     spend_credit,
     stand_in_line,
 )
@@ -37,6 +40,7 @@ def tick(machine: SlotMachine) -> None:
     """Carries out everything whose instant has come."""
     come_due(machine)
     expire(machine)
+    sweep_ids(machine)
     for queue in machine.take_due(machine.now):
         if queue.deleted:
             continue
@@ -64,32 +68,65 @@ def serve(machine: SlotMachine) -> None:
     for queue in awake.values():
         if not queue.deleted and not queue.purging:
             _serve_queue(machine, queue)
-        end_late_getters(machine, queue)
+            if queue.drops:
+                relieve(machine, queue)
+        if queue.choice is not None and queue.choice.is_behind:
+            # Nobody knows yet that there is nothing for who waits.
+            machine.wake(queue)
+        else:
+            end_late_getters(machine, queue)
 
 
 def _serve_queue(machine: SlotMachine, queue: Queue) -> None:
+    if queue.is_partitioned:
+        send_on(machine, queue)
+        return
     served = 0
     left_of_round = fair = 0
+    waiting: list[Taker] = []
+    if queue.choice is not None:
+        queue.choice.begin_turn()
     while (taker := next_hungry(queue)) is not None:
         if served >= limits.SERVED_BYTES_PER_TURN:
             stand_in_line(queue, taker)
             machine.wake(queue)
-            return
+            break
         if not left_of_round:
             left_of_round = queue.hungry.equals_of(taker) + 1
             fair = fair_share(queue, left_of_round)
         left_of_round -= 1
         size = min(taker.credit_bytes, limits.DELIVERY_BYTES)
+        most = min(taker.credit, fair)
+        if queue.flow is not None:
+            most = min(most, _room(machine, queue, queue.flow))
+            if not most:
+                stand_in_line(queue, taker, first=True)
+                break
         try:
-            picked = pick(queue, machine.bodies, min(taker.credit, fair), size)
+            picked = pick_for(taker, queue, machine.bodies, most, size)
         except UnreadableMessage as error:
             _tell_unreadable(machine, queue, taker, error)
-            return
+            break
         if not picked:
-            # Nothing is ready: it stays this taker's turn.
-            stand_in_line(queue, taker, first=True)
-            return
+            # Nothing is ready for this taker: it stays its turn.
+            waiting.append(taker)
+            if queue.choice is None:
+                break
+            continue
         served += _deliver(machine, queue, taker, picked)
+    for taker in reversed(waiting):
+        stand_in_line(queue, taker, first=True)
+    if waiting and queue.choice is not None and queue.choice.has_more:
+        machine.wake(queue)
+
+
+def _room(machine: SlotMachine, queue: Queue, flow: Flow) -> int:
+    """How many messages the queue's settings let go now; none may go again at a later instant."""
+    room = flow.room(queue.leases.messages, machine.now)
+    next_at = flow.next_at(machine.now)
+    if next_at is not None:
+        machine.wake_at(queue, next_at)
+    return room
 
 
 def _tell_unreadable(
@@ -109,32 +146,28 @@ def _deliver(machine: SlotMachine, queue: Queue, taker: Taker, picked: list[Pick
     expired = [item for item in picked if 0 < item.batch.expires_at <= machine.now]
     if expired:
         picked = [item for item in picked if not 0 < item.batch.expires_at <= machine.now]
-        leave(machine, queue, _parts(expired), SettleReason.EXPIRED)
+        leave(machine, queue, parts_of(expired), SettleReason.EXPIRED)
         size = sum(item.batch.bytes_between(item.first, item.count) for item in expired)
     if not picked:
         stand_in_line(queue, taker)
         return size
     delivery = Delivery(taker, picked, queue)
     spend_credit(delivery)
+    if queue.flow is not None:
+        queue.flow.spend(delivery.count)
     if taker.auto_ack:
         # At most once: the removal is committed before the delivery leaves.
-        settle(machine, queue, _parts(picked), SettleReason.TAKEN)
+        settle(machine, queue, parts_of(picked), SettleReason.TAKEN)
         queue.counters.delivered += delivery.count
         answer_after(machine, delivery.reply)
     else:
-        grant_leases(queue, delivery, machine.now)
-        machine.wake_at(queue, machine.now + taker.lease_ms)
+        machine.wake_at(queue, grant_leases(queue, delivery, machine.now))
         machine.replies.append(delivery.reply)
     if isinstance(taker, Getter):
         end_getter(queue, taker)
     else:
         stand_in_line(queue, taker)
     return size + delivery.size
-
-
-def _parts(picked: list[Picked]) -> list[ClaimedPart]:
-    portions = [Portion.of_batch(i.batch, i.first, i.count, i.attempts) for i in picked]
-    return [(portion.first, portion.count, portion) for portion in portions]
 
 
 def seal(machine: SlotMachine) -> None:
@@ -144,6 +177,7 @@ def seal(machine: SlotMachine) -> None:
         if entry is not None:
             seal_put(entry, queue)
             queue.open_put = None
+        queue.open_ids.clear()
     machine.opened.clear()
 
 

@@ -198,7 +198,7 @@ class Snapshots:
     ) -> tuple[list[tuple[int, bytes, bytes]], int]:
         """Rows of one family behind the cursor; moves the cursor to the next family at its end."""
         assert sending.cursor is not None
-        families = (Family.BODY, Family.DUE, Family.EXPIRY)
+        families = (Family.BODY, Family.DUE, Family.EXPIRY, Family.IDS)
         index, after = sending.cursor
         low, high = keys.instance_keys(replica.store.instance)
         found = self._store.scan(families[index], low + after, high, _ROWS, bytes_max)
@@ -296,6 +296,8 @@ def _is_below(family: Family, key: bytes, next_positions: dict[int, int]) -> boo
     """True for rows of positions that the checkpoint knows."""
     if family is Family.BODY:
         number, first = keys.place_of_body(key)
+    elif family is Family.IDS:
+        number, first = keys.place_of_id(key)
     else:
         _, number, _, first = keys.decode_index_key(key)
     return first < next_positions.get(number, 0)

@@ -25,6 +25,8 @@ from __future__ import annotations
 from enum import IntEnum
 from struct import Struct
 
+from broker.model.message_ids import HASH_BYTES
+
 STORE_INSTANCE = 0
 
 _LOG = Struct(">IQ")
@@ -67,9 +69,8 @@ class IdKind(IntEnum):
     HASH = 1
 
 
-ID_HASH_BYTES = 16
 #: Instance, queue, kind and hash: what all rows of one id have in common.
-ID_PREFIX_BYTES = _IDS.size + ID_HASH_BYTES
+ID_PREFIX_BYTES = _IDS.size + HASH_BYTES
 
 
 def log_key(instance: int, lsn: int) -> bytes:

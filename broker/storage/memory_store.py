@@ -104,6 +104,16 @@ class MemoryStore:
                 break
         return rows
 
+    def find_prefixed(self, family: Family, prefixes: list[bytes]) -> list[tuple[bytes, bytes]]:
+        keys, values = self._families[family].keys, self._families[family].values
+        rows: list[tuple[bytes, bytes]] = []
+        for prefix in sorted(prefixes):
+            at = bisect_left(keys, prefix)
+            while at < len(keys) and keys[at].startswith(prefix):
+                rows.append((keys[at], values[keys[at]]))
+                at += 1
+        return rows
+
     def last_before(self, family: Family, low: bytes, key: bytes) -> tuple[bytes, bytes] | None:
         rows = self._families[family]
         at = bisect_right(rows.keys, key) - 1

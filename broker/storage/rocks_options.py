@@ -15,13 +15,21 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, Options
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    DBRecoveryMode,
+    Options,
+    SliceTransform,
+)
 
 from broker.limits import KIB, MIB
+from broker.storage.keys import ID_PREFIX_BYTES
 from broker.storage.store import Family
 
 #: Column families by number; the names are part of the format on the disk.
-FAMILY_NAMES: Final = ("log", "body", "due", "expiry", "state")
+FAMILY_NAMES: Final = ("log", "body", "due", "expiry", "state", "ids")
 
 #: Of a full buffer only the youngest rows are not erased yet: with 8 MiB from put to erase a
 #: flush of 128 MiB writes a sixteenth of what came in, one of 64 MiB an eighth.
@@ -31,6 +39,7 @@ _BUFFER_BYTES: Final = {
     Family.DUE: 16 * MIB,
     Family.EXPIRY: 16 * MIB,
     Family.STATE: 16 * MIB,
+    Family.IDS: 32 * MIB,
 }
 #: Every family shares the log, and a family that is written rarely would keep all of it.  This
 #: bounds what a restart replays (a second or two) and what an empty queue leaves on the disk.
@@ -38,6 +47,8 @@ _WAL_BYTES_MAX: Final = 256 * MIB
 #: Bodies are read once, from memory or in a row: the cache is for indexes and state rows.
 _CACHE_BYTES: Final = 32 * MIB
 _BLOCK_BYTES: Final = 16 * KIB
+#: One id in a hundred is looked for in a file that has it not.
+_ID_FILTER_BITS: Final = 10
 #: A reader sorts the erased ranges of a buffer anew after each that is added, 0.3 us a range: a
 #: buffer with more than this is flushed before it is full.
 BUFFER_LIMITS: Final = {"memtable_max_range_deletions": "1000"}
@@ -79,7 +90,12 @@ def family_options(family: Family, cache: Cache) -> Options:
     options.set_target_file_size_base(64 * MIB)
     options.set_compression_type(DBCompressionType.none())
     options.add_compact_on_deletion_collector_factory(_DELETES_WINDOW, _DELETES_TRIGGER, 0.0)
-    options.set_block_based_table_factory(_table_options(cache))
+    table = _table_options(cache)
+    if family is Family.IDS:
+        # A put asks for ids that are mostly not there: the filter answers in memory.
+        options.set_prefix_extractor(SliceTransform.create_fixed_prefix(ID_PREFIX_BYTES))
+        table.set_bloom_filter(_ID_FILTER_BITS, False)
+    options.set_block_based_table_factory(table)
     return options
 
 

@@ -113,6 +113,26 @@ class RocksStore:
             raise _named(error) from None
         return rows
 
+    def find_prefixed(self, family: Family, prefixes: list[bytes]) -> list[tuple[bytes, bytes]]:
+        rows: list[tuple[bytes, bytes]] = []
+        options = ReadOptions()
+        if family is Family.IDS:
+            # The filter of each file tells of a prefix that it has not.
+            options.set_prefix_same_as_start(True)
+        else:
+            options.set_total_order_seek(True)
+        try:
+            cursor = self._families[family].iter(options)
+            for prefix in sorted(prefixes):
+                cursor.seek(prefix)
+                while (key := cursor.key()) is not None and key.startswith(prefix):
+                    rows.append((key, cursor.value()))
+                    cursor.next()
+                cursor.status()
+        except Exception as error:
+            raise _named(error) from None
+        return rows
+
     def last_before(self, family: Family, low: bytes, key: bytes) -> tuple[bytes, bytes] | None:
         """Looks at the key, then forward from ever farther below it.
 
@@ -169,6 +189,8 @@ class RocksStore:
         """
         options = ReadOptions()
         options.set_iterate_upper_bound(high)
+        # All keys in order, also where the family's filter knows keys by their prefix.
+        options.set_total_order_seek(True)
         return self._families[family].iter(options)
 
     def _require_sound(self) -> None:

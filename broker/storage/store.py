@@ -13,13 +13,14 @@ from typing import Protocol
 
 
 class Family(IntEnum):
-    """The five key spaces; ``keys.py`` draws their keys."""
+    """The key spaces; ``keys.py`` draws their keys."""
 
     LOG = 0
     BODY = 1
     DUE = 2
     EXPIRY = 3
     STATE = 4
+    IDS = 5
 
 
 class WriteOps:
@@ -57,7 +58,7 @@ class WriteOps:
 
 
 class Store(Protocol):
-    """Ordered byte keys in five families."""
+    """Ordered byte keys in families."""
 
     def write(self, ops: WriteOps) -> None:
         """Apply atomically and make visible; durable only after the next ``sync``."""
@@ -72,6 +73,10 @@ class Store(Protocol):
     ) -> list[tuple[bytes, bytes]]:
         """Rows with low <= key < high in key order, ended by the first bound that is reached
         (at least one row when there is one).  Raises DataDamaged, never stops early."""
+
+    def find_prefixed(self, family: Family, prefixes: list[bytes]) -> list[tuple[bytes, bytes]]:
+        """All rows whose key begins with one of ``prefixes``, none of which begins another, in key
+        order.  Raises DataDamaged, never stops early."""
 
     def last_before(self, family: Family, low: bytes, key: bytes) -> tuple[bytes, bytes] | None:
         """The row with the greatest key in low <= row <= key."""

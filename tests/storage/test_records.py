@@ -25,6 +25,7 @@ ENTRIES: list[entries.Entry] = [
     entries.QueueDeclared(3, b"u" * 16, "a.b", {"lease_ms": 5_000, "ttl_ms": None}),
     entries.QueueDeleted(3),
     entries.BatchPut(3, BODY, [(b"p", 0), (b"q", 2**40)]),
+    entries.BatchPut(3, BODY, [(b"p", 0)], ids=bytes(16) + b"h" * 16),
     entries.Settled(3, entries.SettleReason.EXPIRED, [(0, 5), (2**40, 1)], {5: (6, 2**33)}),
     entries.Returned(3, [(Extent(5, 0, 10), 2, 3, 4)], 77),
     entries.Purged(3, 99, [(1, 2)], {0: (1, 0), 9: (2, 3)}),
@@ -41,6 +42,8 @@ ENTRIES: list[entries.Entry] = [
         [entries.Settled(4, entries.SettleReason.ACKED, [(0, 5)], {5: (5, 99)})],
         [(b"p", 7)],
     ),
+    entries.IdsSwept(3, [(0, 10), (2**40, 1)]),
+    entries.PutRepeated(3, [(b"p", 2**40)]),
     entries.Cleared(3, "dead", [(2**40, 1)], [(2, 3)], {5: (3, 600)}),
 ]
 LANES = st.integers(0, 9)
@@ -64,7 +67,7 @@ def facts(value: Any) -> Any:
         return value
     body = value.body
     place = (body.lane, body.first, body.count, body.size, body.expires_at)
-    return value.number, place, value.sources
+    return value.number, place, value.sources, value.ids
 
 
 def slots(body: StoredBatch) -> list[Any]:

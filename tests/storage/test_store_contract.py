@@ -84,6 +84,20 @@ def test_a_batch_may_touch_every_family_and_families_know_nothing_of_each_other(
             assert all_rows(store, family) == [(b"key", family.name.encode())]
 
 
+@pytest.mark.parametrize("family", [Family.BODY, Family.IDS])
+def test_rows_are_found_by_the_beginnings_of_their_keys(store: Store, family: Family) -> None:
+    prefixes = [b"%025d" % number for number in range(100)]
+    rows = [(prefix + tail, prefix) for prefix in prefixes[::2] for tail in (b"", b"a", b"\xff")]
+    put(store, *rows, family=family)
+    assert store.find_prefixed(family, prefixes[::-1]) == rows
+    assert store.find_prefixed(family, [prefixes[1], prefixes[4]]) == rows[6:9]
+    assert store.find_prefixed(family, []) == []
+    ops = WriteOps()
+    ops.delete_range(family, prefixes[0], prefixes[50])
+    store.write(ops)
+    assert store.find_prefixed(family, prefixes) == rows[75:]
+
+
 def test_a_later_put_replaces_the_value(store: Store) -> None:
     put(store, (b"a", b"1"))
     put(store, (b"a", b""))

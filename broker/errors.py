@@ -8,7 +8,8 @@ right was lost, 4xx concern the process and its disk and never travel on the wir
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 BY_CODE: dict[int, type[MsgQueueError]] = {}
 BY_NAME: dict[str, type[MsgQueueError]] = {}
@@ -21,6 +22,8 @@ class MsgQueueError(Exception):
     name: ClassVar[str] = "error"
     #: True when the same request may succeed later, unchanged.
     retryable: ClassVar[bool] = False
+    #: Fields that the reply has besides.
+    details: Mapping[str, Any] = {}
 
     def __init_subclass__(cls) -> None:
         if "code" in cls.__dict__:
@@ -141,6 +144,22 @@ class IdsNotIndexed(RequestRefused):
     """The queue keeps no index of ids: it has neither dedup by id nor ``index_ids``."""
 
     code, name = 132, "ids_not_indexed"
+
+
+class ExclusiveQueue(RequestRefused):
+    """The queue has one consumer at a time; nobody else takes from it."""
+
+    code, name = 133, "exclusive_queue"
+
+
+class Partitioned(RequestRefused):
+    """The queue is spread over others: ``details`` tell over how many, and their settings."""
+
+    code, name = 134, "partitioned"
+
+    def __init__(self, text: str, **details: Any) -> None:
+        super().__init__(text)
+        self.details = details
 
 
 class NotNow(MsgQueueError):
@@ -313,6 +332,12 @@ class NotReached(ProcessError):
     """The state that an operator's command waited for did not come in time."""
 
     code, name, exit_status = 417, "not_reached", 80
+
+
+class BadInput(ProcessError):
+    """A line or a file that was given to a command does not hold what the command reads."""
+
+    code, name, exit_status = 418, "bad_input", 81
 
 
 class ClientError(MsgQueueError):

@@ -10,8 +10,8 @@ from broker import limits
 from broker.core.machine import SlotMachine
 from broker.core.message_ids import remember_ids, without_duplicates
 from broker.core.overflow import require_room
-from broker.core.partitioning import require_known
 from broker.core.own_due_times import settle_instants, timed_put
+from broker.core.partitioning import require_known
 from broker.core.producers import Key, Verdict
 from broker.core.queue import Queue
 from broker.core.session import Session

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from broker import limits
+from broker.core.choice import fit_choice
+from broker.core.exclusive import appoint
 from broker.core.machine import SlotMachine
+from broker.core.partitioning import require_whole
 from broker.core.queue import Queue
 from broker.core.serving import Delivery, stand_in_line
 from broker.core.session import Consumer, Getter, Session, Taker
-from broker.errors import BadField, ConsumerExists, ConsumerNotFound, LimitReached, QueueDeleted
+from broker.errors import (
+    BadField,
+    ConsumerExists,
+    ConsumerNotFound,
+    ExclusiveQueue,
+    LimitReached,
+    MsgQueueError,
+    QueueDeleted,
+)
 from broker.model.commands import Cancel, Consume, Credit, Get
 from broker.model.replies import Reply, failed, ok
 
@@ -16,6 +27,9 @@ def handle_get(machine: SlotMachine, session: Session, command: Get) -> None:
     if command.req is None:
         raise BadField("get needs req: without it nobody could tell whose messages come")
     queue = machine.require_queue(command.queue)
+    require_whole(queue)
+    if queue.settings.exclusive:
+        raise ExclusiveQueue(f"{queue.name} has one consumer at a time: consume instead")
     if session.gets >= limits.GETS_WAITING_PER_SESSION_MAX:
         raise LimitReached(f"at most {limits.GETS_WAITING_PER_SESSION_MAX} waiting gets a session")
     getter = Getter(
@@ -23,11 +37,12 @@ def handle_get(machine: SlotMachine, session: Session, command: Get) -> None:
         (machine.slot, queue.ledger.number),
         command.max,
         command.bytes_max,
-        command.lease_ms or queue.ledger.settings.lease_ms,
+        command.lease_ms,
         command.auto_ack,
         command.req,
         machine.now + command.timeout_ms,
     )
+    getter.selector = command.selector
     session.gets += 1
     _begin(machine, queue, getter)
     queue.getters[id(getter)] = getter
@@ -36,6 +51,7 @@ def handle_get(machine: SlotMachine, session: Session, command: Get) -> None:
 
 def handle_consume(machine: SlotMachine, session: Session, command: Consume) -> None:
     queue = machine.require_queue(command.queue)
+    require_whole(queue)
     if command.consumer in session.consumers:
         raise ConsumerExists(f"this session already has a consumer {command.consumer}")
     if len(session.consumers) >= limits.CONSUMERS_PER_SESSION_MAX:
@@ -46,12 +62,16 @@ def handle_consume(machine: SlotMachine, session: Session, command: Consume) -> 
         command.consumer,
         command.credit,
         command.credit_bytes,
-        command.lease_ms or queue.ledger.settings.lease_ms,
+        command.lease_ms,
         command.auto_ack,
         command.concurrency,
     )
+    consumer.priority = command.priority
+    consumer.selector = command.selector
     session.consumers[command.consumer] = consumer
     queue.consumers[id(consumer)] = consumer
+    if queue.settings.exclusive:
+        appoint(queue)
     _begin(machine, queue, consumer)
     if command.req is not None:
         fields = {"uuid": queue.ledger.uuid, "epoch": machine.log.epoch}
@@ -60,6 +80,8 @@ def handle_consume(machine: SlotMachine, session: Session, command: Consume) -> 
 
 def _begin(machine: SlotMachine, queue: Queue, taker: Taker) -> None:
     taker.session.queues[taker.place] = None
+    if taker.selector is not None:
+        fit_choice(queue, taker.selector)
     stand_in_line(queue, taker)
     machine.wake(queue)
 
@@ -77,7 +99,9 @@ def handle_credit(machine: SlotMachine, session: Session, command: Credit) -> No
 def handle_cancel(machine: SlotMachine, session: Session, command: Cancel) -> None:
     consumer = _require_consumer(session, command.consumer)
     del session.consumers[command.consumer]
-    end_consumer(machine.queues[consumer.place[1]], consumer)
+    queue = machine.queues[consumer.place[1]]
+    end_consumer(queue, consumer)
+    machine.wake(queue)
     if command.req is not None:
         machine.replies.append(ok(session.peer, command.req))
 
@@ -93,6 +117,8 @@ def end_consumer(queue: Queue, consumer: Consumer) -> None:
     if not consumer.cancelled:
         consumer.cancelled = True
         del queue.consumers[id(consumer)]
+        if queue.settings.exclusive:
+            appoint(queue)
 
 
 def end_getter(queue: Queue, getter: Getter) -> None:
@@ -117,12 +143,16 @@ def end_late_getters(machine: SlotMachine, queue: Queue) -> None:
             machine.replies.append(Delivery(getter, [], queue).reply)
 
 
-def dismiss_takers(machine: SlotMachine, queue: Queue) -> None:
-    """The queue is deleted: waiting gets fail by name, consumers are cancelled by name."""
-    error = QueueDeleted(f"{queue.name} was deleted")
+def dismiss_getters(machine: SlotMachine, queue: Queue, error: MsgQueueError) -> None:
     for getter in list(queue.getters.values()):
         end_getter(queue, getter)
         machine.replies.append(failed(getter.session.peer, getter.req, error))
+
+
+def dismiss_takers(machine: SlotMachine, queue: Queue) -> None:
+    """The queue is deleted: waiting gets fail by name, consumers are cancelled by name."""
+    error = QueueDeleted(f"{queue.name} was deleted")
+    dismiss_getters(machine, queue, error)
     for consumer in list(queue.consumers.values()):
         del consumer.session.consumers[consumer.number]
         end_consumer(queue, consumer)

@@ -83,7 +83,7 @@ class Reception:
 
     def refuse(self, peer: bytes, command: commands.Command, error: MsgQueueError) -> None:
         self.count(f"refused_{error.name}")
-        context: dict[str, Any] = {"cmd": type(command).__name__.lower()}
+        context: dict[str, Any] = {"cmd": type(command).__name__.lower(), **error.details}
         for name in _CONTEXT[1:]:
             value = getattr(command, name, None)
             if value is not None:
@@ -176,6 +176,7 @@ class Reception:
                 continue
             replica.machine.log.advance_time(self.now)
             end_takers_of(queue, session)
+            replica.machine.wake(queue)
             return_of_session(replica.machine, queue, session, charge)
             self._touched.append(replica)
 

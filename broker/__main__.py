@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from broker.server.cli import main
+from broker.cli.main import main
 
 main(["serve", *sys.argv[1:]], prog_name="msgqueue")

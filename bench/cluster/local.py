@@ -24,7 +24,14 @@ _CLUSTER = "bench"
 _COMMAND_SECONDS = 60.0
 _SETTLE_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
-_COMMAND_LINE = "from broker.server.cli import main; main(prog_name='msgqueue')"
+#: A tree of an older commit has its command line beside the server.
+_COMMAND_LINE = """
+try:
+    from broker.cli.main import main
+except ModuleNotFoundError:
+    from broker.server.cli import main
+main(prog_name="msgqueue")
+"""
 
 
 class LocalCluster:

@@ -92,6 +92,11 @@ class AsyncQueueOperations:
         plan = operations.redrive(self.name, to, max, per_second, selector)
         return AsyncRedrive(self._calls, self.name, await self._calls.carry_out(plan))
 
+    async def redriving(self) -> AsyncRedrive:
+        """The redrive of this queue that somebody began, as it stands; to look at, or to stop."""
+        job = (await self.stats()).get("redrive") or {}
+        return AsyncRedrive(self._calls, self.name, job)
+
     async def purge(self) -> int:
         """Removes what is ready or delayed; gives how many messages that were."""
         return await self._calls.carry_out(operations.purge(self.name))

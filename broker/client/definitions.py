@@ -43,8 +43,10 @@ def list_queues() -> Plan[list[str]]:
 
 
 def all_stats() -> Plan[dict[str, Any]]:
-    stats: dict[str, Any] = (yield {"cmd": "stats"})["stats"]
-    return stats
+    """With ``slots_missing``: what these hold is not counted."""
+    answer = yield {"cmd": "stats"}
+    stats: dict[str, Any] = answer["stats"]
+    return {**stats, "slots_missing": answer.get("slots_missing", [])}
 
 
 def export() -> Plan[Definitions]:

@@ -91,6 +91,11 @@ class QueueOperations:
         plan = operations.redrive(self.name, to, max, per_second, selector)
         return Redrive(self._calls, self.name, self._calls.carry_out(plan))
 
+    def redriving(self) -> Redrive:
+        """The redrive of this queue that somebody began, as it stands; to look at, or to stop."""
+        job = self.stats().get("redrive") or {}
+        return Redrive(self._calls, self.name, job)
+
     def purge(self) -> int:
         """Removes what is ready or delayed; gives how many messages that were."""
         return self._calls.carry_out(operations.purge(self.name))

@@ -102,7 +102,7 @@ def broker_state(view: ClusterView, broker: str) -> str:
 
 
 def describe(cluster: str, view: ClusterView) -> dict[str, Any]:
-    """``cluster info --json``."""
+    """``cluster info -o json``."""
     assert view.config is not None
     states = slots_by_state(view)
     return {
@@ -114,7 +114,7 @@ def describe(cluster: str, view: ClusterView) -> dict[str, Any]:
 
 
 def describe_slots(view: ClusterView) -> list[dict[str, Any]]:
-    """``cluster map --json``."""
+    """``cluster map -o json``."""
     assert view.config is not None
     return [
         {"slot": number, "state": slot_state(view, slot).value, **slot.to_json()}

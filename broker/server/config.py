@@ -327,7 +327,7 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     They are reported and not refused, because some platforms add names of their own to each
     process (a Kubernetes service called ``msgqueue`` gives ``MSGQUEUE_PORT``).
     """
-    known = {field.variable for field in FIELDS} | {"MSGQUEUE_CONFIG"}
+    known = {field.variable for field in FIELDS} | {"MSGQUEUE_CONFIG", "MSGQUEUE_CONNECT"}
     return sorted(
         name for name in environ if name.startswith(ENVIRONMENT_PREFIX) and name not in known
     )

@@ -1,7 +1,7 @@
 """Sizes and durations as people write them in flags, the environment and files.
 
 Owns the grammar: a whole number with an optional unit.  Bytes are ``4096``, ``512KiB``,
-``256MiB``, ``2GiB``; milliseconds are ``1500``, ``500ms``, ``15s``, ``5m``, ``12h``.
+``256MiB``, ``2GiB``; milliseconds are ``1500``, ``500ms``, ``15s``, ``5m``, ``12h``, ``7d``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ from broker.errors import ConfigError
 
 _QUANTITY = re.compile(r"(\d{1,15})\s*([A-Za-z]*)", re.ASCII)
 _BYTES = {"": 1, "B": 1, "KiB": limits.KIB, "MiB": limits.MIB, "GiB": limits.MIB * limits.KIB}
-_MS = {"": 1, "ms": 1, "s": limits.SECOND, "m": limits.MINUTE, "h": limits.HOUR}
+_MS = {
+    "": 1,
+    "ms": 1,
+    "s": limits.SECOND,
+    "m": limits.MINUTE,
+    "h": limits.HOUR,
+    "d": limits.DAY,
+}
 
 
 def parse_bytes(value: object) -> int:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, Self
 
 from click.testing import CliRunner
 
+from broker.cli.cluster import cluster_group
 from broker.cluster.ownership import BrokerRecord, ClusterConfig, Member, ReplicaId, SlotConfig
 from broker.cluster.view import ClusterView
 from broker.server.cluster_admin import ClusterAdmin
-from broker.server.cluster_commands import cluster_group
 from broker.server.etcd_client import EtcdClient
 from broker.server.etcd_endpoint import EtcdAccess
 from broker.server.etcd_keys import encode_value, key_of

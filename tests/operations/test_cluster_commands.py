@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from broker.cli.cluster import cluster_group
 from broker.cluster.ownership import Member, SlotConfig
-from broker.server.cluster_commands import cluster_group
 from tests.operations.console import Console, disk_of, held
 from tests.support.etcd_process import free_ports
 from tests.support.waiting import DEADLINE_S
@@ -187,11 +187,11 @@ def test_the_info_names_the_slots_that_need_attention(serving: Console) -> None:
 
 
 def test_scripts_get_the_same_as_json(serving: Console) -> None:
-    info = serving.done("info", "--json").json()
+    info = serving.done("info", "-o", "json").json()
     assert (info["slots"], info["replication"], info["min_isr"]) == (4, 3, 2)
     assert [broker["state"] for broker in info["brokers"]] == ["alive"] * 3
     assert info["slots_by_state"]["served"] == [0, 1, 2, 3]
-    slots = serving.done("map", "--json").json()
+    slots = serving.done("map", "-o", "json").json()
     assert [slot["slot"] for slot in slots] == [0, 1, 2, 3]
     assert slots[0]["replicas"] == [[broker, disk_of(broker)] for broker in ("b1", "b2", "b3")]
 

@@ -16,8 +16,8 @@ from typing import Self
 
 from click.testing import CliRunner
 
+from broker.cli.cluster import cluster_group
 from broker.model.slots import slot_of
-from broker.server.cluster_commands import cluster_group
 from tests.support.broker_process import BrokerProcess
 from tests.support.etcd_process import EtcdProcesses
 from tests.support.waiting import DEADLINE_S

@@ -25,6 +25,7 @@ FLOORS = (
     (3, "broker.node"),
     (4, "broker.client"),
     (4, "broker.server"),
+    (5, "broker.cli"),
     (5, "broker.testing"),
 )
 FLOOR_OF = {package: floor for floor, package in FLOORS}

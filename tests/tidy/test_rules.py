@@ -87,7 +87,7 @@ GOOD: tuple[tuple[Rule, str, str], ...] = (
     (imports.floors, "broker/core/a.py", "from broker.model import x\nfrom broker import errors"),
     (imports.floors, "broker/core/a.py", "from broker.protocol import x"),
     (imports.floors, "broker/node/a.py", "from broker.storage.keys import x"),
-    (imports.floors, "broker/__main__.py", "from broker.server.cli import main"),
+    (imports.floors, "broker/__main__.py", "from broker.cli.main import main"),
     (imports.floors, "patterns/a.py", "from broker.client import x\nfrom broker.errors import y"),
     (imports.floors, "tests/a.py", "import broker.core.queue"),
     (imports.purity, "broker/core/a.py", "import heapq, zlib"),

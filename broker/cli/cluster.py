@@ -7,7 +7,6 @@ extra.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from broker import limits
+from broker.cli.config_options import given_flags, with_fields
+from broker.cli.ending import NamedEnds
+from broker.cli.output import JSON, with_output, write_json, write_lines
 from broker.cluster.ownership import ReplicaId, SlotConfig
 from broker.cluster.view import ClusterView
 from broker.errors import (
     ConfigError,
-    MsgQueueError,
     OperationRefused,
     OtherCluster,
-    ProcessError,
 )
 from broker.names import require_id
 from broker.server import cluster_report as report
-from broker.server.cli_options import given_flags, with_fields
 from broker.server.cluster_recovery import plan_recovery, plan_recovery_of, warning_lines
 from broker.server.cluster_wanted import Wanted
 from broker.server.config import FIELDS, Config, load_cluster_access
@@ -40,16 +39,7 @@ if TYPE_CHECKING:
     from broker.server.cluster_admin import ClusterAdmin
 
 
-class _NamedErrors(click.Group):
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except MsgQueueError as error:
-            click.echo(f"msgqueue: {error.name}: {error.text}", err=True)
-            ctx.exit(error.exit_status if isinstance(error, ProcessError) else 1)
-
-
-@click.group("cluster", cls=_NamedErrors)
+@click.group("cluster", cls=NamedEnds)
 def cluster_group() -> None:
     """Make a cluster, look at it, say which brokers belong to it."""
 
@@ -68,7 +58,6 @@ def _of_cluster(command: Callable[..., None]) -> Callable[..., None]:
     return with_fields(field for field in FIELDS if field.name in _ACCESS)(with_access)
 
 
-_as_json = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 _timeout = click.option("--timeout", metavar="TIME", help="Give up after, such as 60s.")
 _broker = click.argument("broker", metavar="ID")
 
@@ -142,22 +131,22 @@ def _first_copy(
 
 @cluster_group.command("info")
 @_of_cluster
-@_as_json
-def info_command(access: Config, as_json: bool) -> None:
+@with_output
+def info_command(access: Config, output: str) -> None:
     """The values, the brokers, and the slots that need attention."""
     with _admin(access) as admin:
         info = report.describe(access.cluster, admin.read())
-    _show(info, report.info_lines(info), as_json=as_json)
+    _show(info, report.info_lines(info), output=output)
 
 
 @cluster_group.command("map")
 @_of_cluster
-@_as_json
-def map_command(access: Config, as_json: bool) -> None:
+@with_output
+def map_command(access: Config, output: str) -> None:
     """Who holds each slot."""
     with _admin(access) as admin:
         slots = report.describe_slots(admin.read())
-    _show(slots, report.map_lines(slots), as_json=as_json)
+    _show(slots, report.map_lines(slots), output=output)
 
 
 @cluster_group.command("wait")
@@ -286,5 +275,8 @@ def _ms(timeout: str | None) -> int | None:
     return None if timeout is None else parse_ms(timeout)
 
 
-def _show(value: object, lines: list[str], *, as_json: bool) -> None:
-    click.echo(json.dumps(value) if as_json else "\n".join(lines))
+def _show(value: object, lines: list[str], *, output: str) -> None:
+    if output == JSON:
+        write_json(value)
+    else:
+        write_lines(lines)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from broker.core.producers import Producers, Window
@@ -16,7 +18,7 @@ def begin(rig: NodeRig, instance: int, queue: str = "q", peer: bytes = PEER) -> 
 
 
 def put(rig: NodeRig, seq: int, instance: int | None, body: bytes = b"a") -> Sent:
-    named = {} if instance is None else {"instance": instance}
+    named: dict[str, Any] = {} if instance is None else {"instance": instance}
     return rig.put("q", body, producer=b"billing", seq=seq, **named)
 
 
@@ -35,7 +37,9 @@ def test_the_next_instance_goes_on_behind_the_highest(rig: NodeRig) -> None:
 
 def test_what_is_on_its_way_to_the_disk_counts_for_the_highest(rig: NodeRig) -> None:
     begin(rig, 5)
-    rig.command(PEER, "put", b"\x91\xa1a", queue="q", count=1, producer=b"billing", seq=0, instance=5)
+    rig.command(
+        PEER, "put", b"\x91\xa1a", queue="q", count=1, producer=b"billing", seq=0, instance=5
+    )
     assert begin(rig, 6)["highest"] == 0
 
 

@@ -42,6 +42,9 @@ class Clients:
         self.network = network
         self.history = history
         self.complain = complain
+        #: Queues that are there as they should be; plain ones need no declaration.
+        self.declared: set[str] = set()
+        self.on_declared: list[Callable[[str], None]] = []
         #: In the second phase clients trust the broker: who is not answered waits for ever.
         self.patient = False
 
@@ -174,6 +177,11 @@ class SimulatedClient:
         self._req += 1
         self._asked[self._req] = (self.schedule.now_us, answered)
         self.send(cmd, *frames, req=self._req, **fields)
+
+    def take_request(self, req: int) -> Answered | None:
+        """The request that a reply answers; None for one that waits no more."""
+        asked = self._asked.pop(req, None)
+        return None if asked is None else asked[1]
 
     def send(self, cmd: str, *frames: bytes, **fields: Any) -> None:
         if self._held is not None:

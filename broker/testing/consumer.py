@@ -12,7 +12,7 @@ from typing import Any
 import msgpack
 
 from broker.core.tags import decode_tag
-from broker.errors import ConsumerExists, LeaseLost
+from broker.errors import ConsumerExists, LeaseLost, ProducerExpired
 from broker.testing.client import Clients, Header, SimulatedClient
 from broker.testing.history import Kind
 from broker.testing.network import Frames
@@ -21,6 +21,20 @@ from broker.testing.schedule import MS, SECOND
 LEASE_MS = 8_000
 CREDIT = 8
 _FORGOTTEN, _OVERSLEPT, _NACKED = 0.01, 0.01, 0.04
+#: Of the messages of a queue with a dead-letter queue.
+_REJECTED = 0.1
+#: Settled by transactions that put the same messages to the other queue.
+STEPS = {"step": "done"}
+#: Left to others until the second phase.
+_LEFT_ALONE = frozenset({"dead"})
+
+
+_SETTLED = {
+    "ack": Kind.ACKED,
+    "nack": Kind.NACKED,
+    "reject": Kind.REJECTED,
+    "transact": Kind.ACKED,
+}
 
 
 class _Run:
@@ -38,17 +52,26 @@ class _Run:
 
 
 class _Settle:
-    """``ack`` or ``nack`` of the runs of one delivery, which came in the ``session``-th session."""
+    """``ack``, ``nack``, ``reject`` or ``transact`` of the runs of one delivery, which came in the
+    ``session``-th session; ``fields`` are those of its kind."""
 
-    __slots__ = ("cmd", "delay", "runs", "session", "waits")
+    __slots__ = ("cmd", "fields", "runs", "session", "waits")
 
-    def __init__(self, cmd: str, runs: list[_Run], session: int, delay: dict[str, int]) -> None:
+    def __init__(self, cmd: str, runs: list[_Run], session: int, fields: dict[str, Any]) -> None:
         self.cmd = cmd
         self.runs = runs
         self.session = session
-        self.delay = delay
+        self.fields = fields
         #: True while it has no answer on this connection.
         self.waits = False
+
+    @property
+    def messages(self) -> int:
+        return sum(len(run.ids) for run in self.runs)
+
+    @property
+    def ranges(self) -> list[list[int]]:
+        return [[run.first, len(run.ids), run.attempts] for run in self.runs]
 
 
 class Consumer(SimulatedClient):
@@ -59,8 +82,12 @@ class Consumer(SimulatedClient):
         self._epochs: dict[int, int] = {}
         self._unconfirmed: list[_Settle] = []
         self._sessions = 0
+        #: Transactions have sequences of their own; a producer that expired gives way to a new one.
+        self._transactions = 0
+        self._producers = 1
         #: True in the second phase: everything is acknowledged at once.
         self.eager = False
+        clients.on_declared.append(self._consume_declared)
 
     @property
     def unanswered(self) -> int:
@@ -70,10 +97,21 @@ class Consumer(SimulatedClient):
 
     def in_session(self) -> None:
         self._sessions += 1
-        for number in range(len(self._queues)):
-            self._consume(number)
+        for queue in self._queues:
+            self._consume_declared(queue)
         for settle in self._unconfirmed:
             self._send(settle)
+
+    def become_eager(self) -> None:
+        self.eager = True
+        for queue in _LEFT_ALONE:
+            self._consume_declared(queue)
+
+    def _consume_declared(self, queue: str) -> None:
+        """Consumes a queue that is there, when it is this client's to take from."""
+        is_mine = queue in self._queues and (self.eager or queue not in _LEFT_ALONE)
+        if self.has_session and is_mine and queue in self.clients.declared:
+            self._consume(self._queues.index(queue))
 
     def _consume(self, number: int) -> None:
         fields = {"queue": self._queues[number], "consumer": number, "credit": CREDIT}
@@ -128,51 +166,100 @@ class Consumer(SimulatedClient):
             return
         if chance < _FORGOTTEN + _OVERSLEPT:
             delay_us += LEASE_MS * MS + SECOND
-        cmd = "ack" if chance >= _FORGOTTEN + _OVERSLEPT + _NACKED else "nack"
+        cmd = self._verdict(runs[0].queue, chance)
         label = f"{self.name} has worked"
         self.schedule.after(delay_us, label, self._settle, cmd, runs, self._sessions)
+
+    def _verdict(self, queue: str, chance: float) -> str:
+        if chance < _FORGOTTEN + _OVERSLEPT + _NACKED:
+            return "nack"
+        if queue == "work" and not self.eager and self.random.random() < _REJECTED:
+            return "reject"
+        return "transact" if queue in STEPS else "ack"
 
     # Settles
 
     def _settle(self, cmd: str, runs: list[_Run], session: int) -> None:
-        delay = {"delay_ms": int(self.random.random() * 300)} if cmd == "nack" else {}
-        settle = _Settle(cmd, runs, session, delay)
+        fields: dict[str, Any] = {}
+        if cmd == "nack":
+            fields = {"delay_ms": int(self.random.random() * 300)}
+        elif cmd == "transact":
+            fields = {"producer": self._transactor, "seq": self._transactions}
+            self._transactions += 1
+        settle = _Settle(cmd, runs, session, fields)
         self._unconfirmed.append(settle)
+        for run in runs:
+            if cmd == "transact":
+                self.clients.history.record(STEPS[run.queue], Kind.PUT, self.name, run.ids)
+            elif cmd == "ack":
+                self.clients.history.record(run.queue, Kind.SETTLING, self.name, run.ids)
         if self.has_session:
             self._send(settle)
 
     def _send(self, settle: _Settle) -> None:
         """Credit goes back to the session that used it up: a new one began with all of it."""
-        queue = settle.runs[0].queue
         settle.waits = True
-        fields: dict[str, Any] = dict(settle.delay)
+        if settle.cmd == "transact":
+            self._transact(settle)
+            return
+        queue = settle.runs[0].queue
+        fields = dict(settle.fields)
         if settle.session == self._sessions:
-            count = sum(len(run.ids) for run in settle.runs)
-            fields |= {"consumer": self._queues.index(queue), "credit": count}
-        fields["ranges"] = [[run.first, len(run.ids), run.attempts] for run in settle.runs]
+            fields |= {"consumer": self._queues.index(queue), "credit": settle.messages}
         self.ask(
             lambda header: self._answered(settle, header),
             settle.cmd,
             queue=queue,
             tag=settle.runs[0].tag,
+            ranges=settle.ranges,
             **fields,
         )
+
+    @property
+    def _transactor(self) -> bytes:
+        return f"{self.name}-{self._producers}".encode()
+
+    def _transact(self, settle: _Settle) -> None:
+        run = settle.runs[0]
+        bodies = [message.encode() for each in settle.runs for message in each.ids]
+        puts = [{"queue": STEPS[run.queue], "count": len(bodies)}]
+        settles = [{"queue": run.queue, "tag": run.tag, "ranges": settle.ranges}]
+        self.ask(
+            lambda header: self._answered(settle, header),
+            "transact",
+            msgpack.packb([[b"", msgpack.packb(bodies)]]),
+            settles=settles,
+            puts=puts,
+            **settle.fields,
+        )
+        if settle.session == self._sessions:
+            self._give_credit(run.queue, settle.messages)
+            settle.session = 0
 
     def _answered(self, settle: _Settle, header: Header) -> None:
         settle.waits = False
         lost: set[int] = set()
         if header["re"] == "failed":
-            if header["code"] != LeaseLost.code:
+            code = header["code"]
+            if code == ProducerExpired.code and settle.fields.get("producer") == self._transactor:
+                # It was refused, and so would be those behind it.
+                self._producers += 1
+                self._transactions = 0
+            elif code not in (LeaseLost.code, ProducerExpired.code):
                 if self.require_retryable(header):
                     self._later(self._send_again, settle)
                 return
-            for first, count, *_ in header["lost"]:
-                lost.update(range(first, first + count))
+            for run in settle.runs:
+                lost.update(range(run.first, run.first + len(run.ids)))
+            if "lost" in header:
+                named = [range(first, first + count) for first, count, *_ in header["lost"]]
+                lost = {position for each in named for position in each}
         self._unconfirmed.remove(settle)
-        kind = Kind.ACKED if settle.cmd == "ack" else Kind.NACKED
         for run in settle.runs:
             ids = [m for position, m in enumerate(run.ids, run.first) if position not in lost]
-            self._record(kind, run, ids)
+            self._record(_SETTLED[settle.cmd], run, ids)
+            if settle.cmd == "transact":
+                self.clients.history.record(STEPS[run.queue], Kind.CONFIRMED, self.name, ids)
 
     def _send_again(self, settle: _Settle) -> None:
         if self.has_session and not settle.waits and settle in self._unconfirmed:

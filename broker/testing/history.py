@@ -20,10 +20,14 @@ class Kind(StrEnum):
     #: The broker said that they will never appear.
     REFUSED = "refused"
     DELIVERED = "delivered"
+    #: About to be acknowledged for the first time.
+    SETTLING = "settling"
     #: The broker said that their removal is on disk.
     ACKED = "acked"
     #: The broker said that their return is on disk; ``attempts`` are those of the delivery.
     NACKED = "nacked"
+    #: The broker said that they are on their way to the dead-letter queue.
+    REJECTED = "rejected"
     #: Everything was taken out, and the queue is empty.
     DRAINED = "drained"
     #: The broker was killed; the broker answers again.

@@ -148,6 +148,8 @@ class Invariants:
             if not queue.leases.messages:
                 continue
             true = slot.queues.get(queue.ledger.number)
+            if true is not None and not true.is_durable:
+                continue
             for first, count, lease in queue.leases.ranges:
                 where = f"{process.name} slot {copy.slot}: {queue.name} {first}+{count}"
                 if true is None or first + count > true.next_position:
@@ -171,6 +173,8 @@ class Invariants:
     def confirmed(self, number: int, epoch: int, queue: str, first: int, count: int) -> None:
         """I5: a producer was told that its put is committed."""
         true = self.slots[number].find(queue)
+        if true is not None and not true.is_durable:
+            return
         if true is None or true.next_position < first + count:
             self._breach(f"I5: {queue} {first}+{count} is confirmed and not committed")
 
@@ -245,6 +249,8 @@ class Invariants:
             self._breach(f"I7: {where} has queues {sorted(machine.queues)}")
             return
         for number, true in slot.queues.items():
+            if not true.is_durable:
+                continue
             ledger = machine.queues[number].ledger
             live = sum(c for _, c in ledger.settled.live_ranges(0, ledger.next_position))
             told = (ledger.next_position, ledger.messages, live)

@@ -14,6 +14,7 @@ import msgpack
 
 from broker.errors import OutcomeUnknown, ProducerExpired
 from broker.testing.client import Clients, Header, SimulatedClient
+from broker.testing.features import Dresser
 from broker.testing.history import Kind
 from broker.testing.schedule import MS
 
@@ -24,12 +25,18 @@ Confirmed = Callable[[int, int, str, int, int], None]
 class _Batch:
     """One put; ``sent`` and ``refused`` count its sendings and their refusals by name."""
 
-    __slots__ = ("bodies", "failed", "ids", "refused", "retry_at_us", "sent", "seq", "waits")
+    __slots__ = (
+        *("failed", "fields", "frames", "ids", "refused", "retry_at_us", "sent", "seq"),
+        "waits",
+    )
 
-    def __init__(self, seq: int, ids: list[str]) -> None:
+    def __init__(
+        self, seq: int, ids: list[str], fields: dict[str, Any], columns: tuple[bytes, ...]
+    ) -> None:
         self.seq = seq
         self.ids = ids
-        self.bodies = msgpack.packb([message.encode() for message in ids])
+        self.fields = fields
+        self.frames = (*columns, msgpack.packb([message.encode() for message in ids]))
         self.sent = 0
         self.refused = 0
         #: True when any sending of it failed: its place among its neighbours is open.
@@ -62,8 +69,10 @@ class Producer(SimulatedClient):
         interval_us: int,
         window: int,
         confirmed: Confirmed,
+        dresser: Dresser,
     ) -> None:
         super().__init__(name, clients, random)
+        self._dresser = dresser
         self._interval_us = interval_us
         self._window = window
         self._confirmed = confirmed
@@ -97,6 +106,8 @@ class Producer(SimulatedClient):
             return
         self._put_later()
         stream = self.random.choice(self._streams)
+        if stream.queue not in self.clients.declared:
+            return
         # The first is awaited, so that no later one meets a queue that does not know us.
         window = self._window if stream.known else 1
         if self.has_session and len(stream.unconfirmed) < window:
@@ -110,7 +121,8 @@ class Producer(SimulatedClient):
         ids = [f"{self.name}.{self._messages + n}" for n in range(count)]
         self._messages += count
         stream.next_seq += 1
-        return _Batch(stream.next_seq - 1, ids)
+        dress = self._dresser.dress(stream.queue, ids, self.schedule.now_us)
+        return _Batch(stream.next_seq - 1, ids, *dress)
 
     def _send(self, stream: _Stream, batch: _Batch) -> None:
         batch.sent += 1
@@ -120,9 +132,10 @@ class Producer(SimulatedClient):
             "count": len(batch.ids),
             "producer": stream.producer,
             "seq": batch.seq,
+            **batch.fields,
         }
         self.ask(
-            lambda header: self._answered(stream, batch, header), "put", batch.bodies, **fields
+            lambda header: self._answered(stream, batch, header), "put", *batch.frames, **fields
         )
 
     def in_session(self) -> None:
@@ -167,7 +180,20 @@ class Producer(SimulatedClient):
     def _confirm(self, stream: _Stream, batch: _Batch, header: Header) -> None:
         stream.known = True
         stream.unconfirmed.remove(batch)
-        self.clients.history.record(stream.queue, Kind.CONFIRMED, self.name, batch.ids)
+        taken, known = self._taken(batch, header)
+        self.clients.history.record(stream.queue, Kind.CONFIRMED, self.name, taken)
+        if known:
+            self.clients.history.record(stream.queue, Kind.REFUSED, self.name, known)
         if "first" in header:
             place = (header["first"], header["count"])
             self._confirmed(header["slot"], header["epoch"], stream.queue, *place)
+
+    def _taken(self, batch: _Batch, header: Header) -> tuple[list[str], list[str]]:
+        """(messages that were taken, messages whose id was there already); who asks twice is not
+        told which were."""
+        known = {batch.ids[index] for index in header.get("duplicates", ())}
+        taken = [message for message in batch.ids if message not in known]
+        if header.get("duplicate"):
+            ids = self._dresser.ids
+            taken = [message for message in taken if ids.get(message, message) == message]
+        return taken, sorted(known)

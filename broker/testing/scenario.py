@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
+
+from broker.testing.features import draw_features
 
 #: Faults that are a probability of each multipart, sync or request.
 INTENSITIES = (
@@ -56,7 +59,8 @@ DESTRUCTIVE = frozenset({"flip_bit"})
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """``faults``: intensity of each kind that this seed has, 1.0 being the usual."""
+    """``faults``: intensity of each kind that this seed has, 1.0 being the usual; ``queues`` are
+    the plain ones."""
 
     brokers: int
     seconds: int
@@ -72,6 +76,8 @@ class Scenario:
     #: Everybody loses power once more when all is quiet.
     ends_with_power_loss: bool
     faults: dict[str, float] = field(default_factory=dict)
+    #: queue -> settings, of those that are there for a feature
+    featured: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def draw_scenario(
@@ -94,6 +100,7 @@ def draw_scenario(
         tenure_ms=random.choice([2_000, 3_000]),
         ends_with_power_loss=random.random() < 0.3,
         faults=_draw_faults(random, brokers, destructive),
+        featured=draw_features(random),
     )
 
 

@@ -16,16 +16,25 @@ from typing import Any
 from broker.cluster.ownership import ClusterConfig, SlotConfig
 from broker.errors import DataDamaged, ProcessError
 from broker.node.settings import NodeSettings
-from broker.testing import delivery
-from broker.testing.client import Clients
+from broker.testing import delivery, feature_checks
+from broker.testing.client import Clients, SimulatedClient
 from broker.testing.consumer import Consumer
 from broker.testing.coordinator_client import PREFIX, CoordinatorClient, Tenure
 from broker.testing.disk import SimulatedDisk
 from broker.testing.etcd_model import EtcdModel
 from broker.testing.faults import Faults, coordinator_faults, disk_faults, network_faults
+from broker.testing.features import (
+    LOSSY,
+    TAKEN_AT_MOST_ONCE,
+    TARGETS,
+    Dresser,
+    key_of,
+)
+from broker.testing.getter import Getter
 from broker.testing.history import History, Kind
 from broker.testing.invariants import Invariants
 from broker.testing.network import Network
+from broker.testing.operator import Operator
 from broker.testing.process import BrokerProcess
 from broker.testing.producer import Producer
 from broker.testing.scenario import Scenario, draw_scenario
@@ -72,11 +81,24 @@ class Simulation:
         self.invariants = Invariants(scenario.slots, self.breach)
         self.processes = [self._make_process(f"b{n}") for n in range(1, scenario.brokers + 1)]
         self.clients = Clients(self.schedule, self.network, self.history, self.breach)
-        self.producers = [self._make_producer(n) for n in range(scenario.producers)]
+        self.clients.declared.update(scenario.queues)
+        featured = scenario.featured
+        self.dresser = Dresser(self._stream("dresser"))
+        fed = [*scenario.queues, *(queue for queue in featured if queue not in TARGETS)]
+        self.producers = [self._make_producer(n, fed) for n in range(scenario.producers)]
+        taken = [*scenario.queues, *(q for q in featured if q not in TAKEN_AT_MOST_ONCE)]
         self.consumers = [
-            Consumer(f"c{n}", self.clients, self._stream(f"c{n}"), scenario.queues)
+            Consumer(f"c{n}", self.clients, self._stream(f"c{n}"), taken)
             for n in range(scenario.consumers)
         ]
+        self.others: list[SimulatedClient] = [
+            Getter(f"g-{queue}", self.clients, self._stream(f"g-{queue}"), queue)
+            for queue in featured
+            if queue in TAKEN_AT_MOST_ONCE
+        ]
+        self.operator = Operator("o", self.clients, self._stream("o"), featured)
+        if featured:
+            self.others.append(self.operator)
         self.faults = Faults(
             self.schedule,
             self._stream("faults"),
@@ -132,16 +154,17 @@ class Simulation:
             tenure,
         )
 
-    def _make_producer(self, number: int) -> Producer:
+    def _make_producer(self, number: int, queues: list[str]) -> Producer:
         name, scenario = f"p{number}", self.scenario
         return Producer(
             name,
             self.clients,
             self._stream(name),
-            scenario.queues,
+            queues,
             scenario.put_interval_us,
             scenario.window,
             self.invariants.confirmed,
+            self.dresser,
         )
 
     def _died(self, process: BrokerProcess, error: ProcessError | None) -> None:
@@ -157,6 +180,9 @@ class Simulation:
         place = extract_tb(error.__traceback__)[-1]
         where = f"{place.filename.rpartition('/')[2]}:{place.lineno} {place.name}"
         self.breach(f"{process.name} raised {error!r} at {where}")
+
+    def _all_clients(self) -> list[SimulatedClient]:
+        return [*self.producers, *self.consumers, *self.others]
 
     # The run
 
@@ -188,7 +214,7 @@ class Simulation:
             self._make_cluster()
         for process in self.processes:
             process.start()
-        for client in (*self.producers, *self.consumers):
+        for client in self._all_clients():
             client.start()
         self.faults.begin()
 
@@ -213,7 +239,8 @@ class Simulation:
         for producer in self.producers:
             producer.stop()
         for consumer in self.consumers:
-            consumer.eager = True
+            consumer.become_eager()
+        self.operator.finish()
 
     def _drain(self) -> None:
         """Runs until nothing is left to do, and a little longer."""
@@ -232,7 +259,7 @@ class Simulation:
         for process in self.processes:
             if process.node is None:
                 return f"{process.name} is down"
-        for client in (*self.producers, *self.consumers):
+        for client in self._all_clients():
             if client.unanswered:
                 return f"{client.name} waits for {client.unanswered} answers"
         for number, slot in self.invariants.slots.items():
@@ -266,10 +293,30 @@ class Simulation:
 
     def _verdicts(self) -> Iterator[Verdict]:
         unordered = {message for producer in self.producers for message in producer.unordered}
-        for events in self.history.queues.values():
-            if events[-1].kind is Kind.DRAINED:
+        histories = self.history.queues
+        for queue, events in histories.items():
+            if queue in TARGETS or queue == "work":
+                continue
+            if events[-1].kind is Kind.DRAINED and queue not in LOSSY:
                 yield delivery.check_total_queue(events)
             yield delivery.check_producer_order(events, unordered)
+        yield from self._feature_verdicts(histories)
+
+    def _feature_verdicts(self, histories: feature_checks.Histories) -> Iterator[Verdict]:
+        for queue in LOSSY & histories.keys():
+            yield feature_checks.check_nothing_invented(histories[queue])
+        for queue in TAKEN_AT_MOST_ONCE & histories.keys():
+            yield feature_checks.check_at_most_once(histories[queue])
+        if "keyed" in histories:
+            yield feature_checks.check_keys(histories["keyed"], key_of)
+        if "once" in histories:
+            yield feature_checks.check_ids(histories["once"], self.dresser.ids)
+        if self._left_to_do():
+            return
+        if "work" in histories:
+            yield feature_checks.check_moved(histories, "work", ["dead", "again"])
+        if "step" in histories:
+            yield feature_checks.check_transactions(histories, "step", "done")
 
     def _counts(self) -> dict[str, int]:
         counts: dict[str, int] = {}

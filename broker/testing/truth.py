@@ -18,9 +18,11 @@ class TrueQueue:
     """A queue as the committed entries made it; ``settled`` is a bitmap over all positions,
     ``attempts`` has those that failed once."""
 
-    __slots__ = ("attempts", "name", "next_position", "number", "settled", "uuid")
+    __slots__ = (*("attempts", "is_durable", "name", "next_position", "number", "settled", "uuid"),)
 
-    def __init__(self, number: int, uuid: bytes, name: str) -> None:
+    def __init__(self, number: int, uuid: bytes, name: str, is_durable: bool) -> None:
+        #: The log knows nothing of the messages of a queue that is not.
+        self.is_durable = is_durable
         self.number = number
         self.uuid = uuid
         self.name = name
@@ -75,7 +77,7 @@ class TrueSlot:
 
 
 def _fold_declared(slot: TrueSlot, entry: entries.QueueDeclared) -> None:
-    queue = TrueQueue(entry.number, entry.uuid, entry.name)
+    queue = TrueQueue(entry.number, entry.uuid, entry.name, entry.settings.get("durable", True))
     slot.queues.setdefault(entry.number, queue)
 
 
@@ -107,11 +109,25 @@ def _fold_purged(slot: TrueSlot, entry: entries.Purged) -> None:
         low = max(low, first + count)
 
 
+def _fold_departed(slot: TrueSlot, entry: entries.Departed) -> None:
+    """What leaves for another queue stays where it is until it is cleared there."""
+    for settled in entry.settled:
+        _fold_settled(slot, settled)
+
+
+def _fold_cleared(slot: TrueSlot, entry: entries.Cleared) -> None:
+    for first, count in entry.ranges:
+        slot.queues[entry.number].settle(first, count)
+
+
 _FOLDS: dict[type[entries.Entry], Callable[[TrueSlot, Any], None]] = {
     entries.QueueDeclared: _fold_declared,
     entries.QueueDeleted: _fold_deleted,
     entries.BatchPut: _fold_put,
+    entries.TimedPut: _fold_put,
     entries.Settled: _fold_settled,
     entries.Returned: _fold_returned,
     entries.Purged: _fold_purged,
+    entries.Departed: _fold_departed,
+    entries.Cleared: _fold_cleared,
 }

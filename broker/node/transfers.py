@@ -39,6 +39,7 @@ from broker.model.stored_batch import StoredBatch
 from broker.names import OUTBOX, TRANSFER_PRODUCER
 from broker.node.replica import Replica
 from broker.node.replicas import Replicas
+from broker.protocol.due_column import due_times_of
 from broker.protocol.transfers import PUT_FIELDS
 
 #: No client's session has so short an id.
@@ -76,12 +77,14 @@ class _Course:
         self.at = sequence + 1
 
     def note_taken(self, sequence: int) -> None:
-        self.bytes -= self.under_way.pop(sequence, 0)
         self.taken[sequence] = None
-        self.width = TRANSFERS_UNDER_WAY_MAX
+        if sequence in self.under_way:
+            self.bytes -= self.under_way.pop(sequence)
+            self.width = TRANSFERS_UNDER_WAY_MAX
 
     def turn_back(self, retry_at: int) -> None:
-        """All that is unanswered is sent again then, one at first."""
+        """All that is unanswered is sent again then, one at first; what is still answered meanwhile
+        says nothing of whether the target takes more."""
         self.at = min(self.under_way)
         self.under_way.clear()
         self.bytes = 0
@@ -210,8 +213,9 @@ class Transfers:
             return
         machine, course = asked.machine, asked.course
         if header["re"] == "ok":
+            if asked.sequence in course.under_way:
+                machine.outbox.errors.pop(asked.target, None)
             course.note_taken(asked.sequence)
-            machine.outbox.errors.pop(asked.target, None)
             replica = self._replicas.find(machine.slot)
             assert replica is not None
             self._active[machine.slot] = replica
@@ -250,12 +254,14 @@ def _put_of(machine: SlotMachine, number: int, move: Move) -> Put:
         "death": None,
         **(msgpack.unpackb(move.note) if move.note else {}),
     }
+    kept = columns[0] if columns and is_new else _kept(*columns)
     return Put(
         queue=move.target,
         count=move.count,
         producer=TRANSFER_PRODUCER + str(machine.slot).encode(),
         seq=move.sequence,
-        columns=columns[0] if columns and is_new else _kept(*columns),
+        columns=kept,
+        due_times=due_times_of(kept),
         batch=bodies,
         **fields,
     )

@@ -52,8 +52,9 @@ def require_sound(rig: NodeRig, queue: Queue) -> None:
 
 
 def _require_placed_once(queue: Queue, live: list[int], batches: dict[int, StoredBatch]) -> None:
-    """In flight, back, resting, ahead or not due: exactly one of them."""
+    """In flight, departing, back, resting, ahead or not due: exactly one of them."""
     places = _spread([(first, count) for first, count, _ in queue.leases.ranges])
+    places += _spread([(first, count) for first, count, _ in queue.departing])
     for book in [*queue.back.values(), queue.resting]:
         places += _spread([(first, count) for first, count, _ in book])
     for stream in queue.streams.values():

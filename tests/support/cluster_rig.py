@@ -9,7 +9,7 @@ reach.  Clients speak to one broker, by the calls of ``NodeRig``.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum
 from random import Random
@@ -145,11 +145,14 @@ class ClusterRig:
 
     # Time and turns
 
-    def run(self) -> None:
-        """Turns, syncs, links and swaps until nobody wants anything more at this instant."""
+    def run(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Turns, syncs, links and swaps until nobody wants anything more at this instant, or a
+        condition holds that is looked at after each round of turns."""
         for _ in range(300):
             for broker in self.living:
                 broker.turn()
+            if until():
+                return
             moved = self._carry_swaps()
             moved |= self._carry_links()
             moved |= self._sync_disks()

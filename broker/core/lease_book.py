@@ -34,10 +34,11 @@ LeasedPart = tuple[int, int, Lease]
 
 
 class LeaseBook:
-    __slots__ = ("ranges",)
+    __slots__ = ("bytes", "ranges")
 
     def __init__(self) -> None:
         self.ranges: RangeMap[Lease] = RangeMap()
+        self.bytes = 0
 
     @property
     def messages(self) -> int:
@@ -45,6 +46,7 @@ class LeaseBook:
 
     def add(self, lease: Lease) -> None:
         self.ranges.add(lease.portion.first, lease.portion.count, lease)
+        self.bytes += lease.portion.size
 
     def take(self, session: Session, asked: list[Range]) -> tuple[list[LeasedPart], list[Range]]:
         """Ends the leases that ``session`` holds in the ranges: (taken parts, what is not held)."""
@@ -52,7 +54,7 @@ class LeaseBook:
         lost: list[Range] = []
         for first, count, attempts in asked:
             for part in self.held(session, first, count, attempts, lost):
-                self.ranges.take(part[0], part[1])
+                self._end(part)
                 taken.append(part)
         return taken, lost
 
@@ -79,9 +81,14 @@ class LeaseBook:
 
     def _take_where(self, wanted: Callable[[Lease], bool]) -> list[LeasedPart]:
         parts = [part for part in self.ranges if wanted(part[2])]
-        for first, count, _ in parts:
-            self.ranges.take(first, count)
+        for part in parts:
+            self._end(part)
         return parts
+
+    def _end(self, part: LeasedPart) -> None:
+        first, count, lease = part
+        self.ranges.take(first, count)
+        self.bytes -= lease.portion.bytes_between(first, count)
 
     def prolong(self, by_ms: int) -> None:
         """All leases end later: for that long nobody could have settled."""

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from broker.core.departures import departing_stats
-from broker.core.ledger import Ledger
 from broker.core.machine import SlotMachine
 from broker.core.queue import Queue
+from broker.core.queue_stats import stats_of
 from broker.core.session import Session
 from broker.core.settle_handlers import answer_after
 from broker.core.take_handlers import dismiss_takers
 from broker.core.updating import require_sound
 from broker.errors import QueueNotEmpty, SettingsMismatch
-from broker.limits import DELAYED_LANES, PRIORITY_MAX
 from broker.model.commands import Declare, Delete, Purge, Stats
 from broker.model.entries import LaneTotals, Purged, QueueDeleted, totals_removed
 from broker.model.replies import ok
@@ -39,39 +35,6 @@ def handle_stats(machine: SlotMachine, session: Session, command: Stats) -> None
     queue = machine.find_queue(command.queue)
     if command.req is not None:
         machine.replies.append(ok(session.peer, command.req, stats=stats_of(machine, queue)))
-
-
-def stats_of(machine: SlotMachine, queue: Queue) -> dict[str, Any]:
-    """Messages by state; ``bytes`` are of ready, resting and in flight together."""
-    ledger = queue.ledger
-    return {
-        "queue": queue.name,
-        "uuid": ledger.uuid,
-        "slot": machine.slot,
-        "epoch": machine.log.epoch,
-        "ready": queue.ready,
-        "in_flight": queue.leases.messages,
-        "delayed": queue.resting.positions + queue.undue,
-        "held_by_key": queue.choice.held_by_key if queue.choice is not None else 0,
-        **departing_stats(machine, queue),
-        "messages": ledger.messages,
-        "bytes": ledger.bytes,
-        "next_position": ledger.next_position,
-        "consumers": len(queue.consumers),
-        "waiting_gets": len(queue.getters),
-        "by_priority": _by_priority(ledger),
-        "settings": ledger.settings.as_map(),
-        "counters": queue.counters.as_map(),
-    }
-
-
-def _by_priority(ledger: Ledger) -> dict[str, int]:
-    messages: dict[str, int] = {}
-    for number, lane in sorted(ledger.lanes.items()):
-        if lane.messages:
-            priority = str(PRIORITY_MAX - number % DELAYED_LANES)
-            messages[priority] = messages.get(priority, 0) + lane.messages
-    return messages
 
 
 def handle_purge(machine: SlotMachine, session: Session, command: Purge) -> None:

@@ -7,6 +7,7 @@ and gets that wait, which are answered once.
 from __future__ import annotations
 
 from broker import limits
+from broker.model.selector import Selector
 
 #: (slot, queue number)
 Place = tuple[int, int]
@@ -51,7 +52,17 @@ class Taker:
     ``place`` is the queue that it takes from.
     """
 
-    __slots__ = ("auto_ack", "credit", "credit_bytes", "lease_ms", "place", "queued", "session")
+    __slots__ = (
+        "auto_ack",
+        "credit",
+        "credit_bytes",
+        "lease_ms",
+        "place",
+        "priority",
+        "queued",
+        "selector",
+        "session",
+    )
 
     def __init__(
         self,
@@ -59,15 +70,19 @@ class Taker:
         place: Place,
         credit: int,
         credit_bytes: int,
-        lease_ms: int,
+        lease_ms: int | None,
         auto_ack: bool,
     ) -> None:
         self.session = session
         self.place = place
         self.credit = credit
         self.credit_bytes = credit_bytes
+        #: None where the queue's settings decide.
         self.lease_ms = lease_ms
         self.auto_ack = auto_ack
+        self.priority = limits.CONSUMER_PRIORITY_DEFAULT
+        #: Which messages it takes; None for all.
+        self.selector: Selector | None = None
         #: True while it stands in its queue's line.
         self.queued = False
 
@@ -81,7 +96,7 @@ class Taker:
 
 
 class Consumer(Taker):
-    __slots__ = ("cancelled", "concurrency", "number")
+    __slots__ = ("cancelled", "concurrency", "number", "stands_by")
 
     def __init__(
         self,
@@ -90,7 +105,7 @@ class Consumer(Taker):
         number: int,
         credit: int,
         credit_bytes: int,
-        lease_ms: int,
+        lease_ms: int | None,
         auto_ack: bool,
         concurrency: int,
     ) -> None:
@@ -99,10 +114,12 @@ class Consumer(Taker):
         #: How many of its oldest messages it works on at once; these are charged when it dies.
         self.concurrency = concurrency
         self.cancelled = False
+        #: True while another consumer of an exclusive queue is the active one.
+        self.stands_by = False
 
     @property
     def is_hungry(self) -> bool:
-        return not self.cancelled and super().is_hungry
+        return not self.cancelled and not self.stands_by and super().is_hungry
 
 
 class Getter(Taker):
@@ -116,7 +133,7 @@ class Getter(Taker):
         place: Place,
         credit: int,
         credit_bytes: int,
-        lease_ms: int,
+        lease_ms: int | None,
         auto_ack: bool,
         req: int | None,
         ends_at: int,

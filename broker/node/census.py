@@ -12,7 +12,7 @@ from typing import Any
 import msgpack
 
 from broker.cluster.messages import Answer, Question
-from broker.core.queue_handlers import stats_of
+from broker.core.queue_stats import TOTALS, totals_of
 from broker.core.session import Session
 from broker.limits import GATHER_MAX
 from broker.model import commands
@@ -23,7 +23,8 @@ from broker.node.reception import Reception
 from broker.node.replicas import Replicas
 from broker.protocol.commands import VERSION, Malformed, decode_command
 
-_TOTALS = ("ready", "in_flight", "delayed", "messages", "bytes", "queues")
+#: ``deleted_messages`` went with their queues.
+_TOTALS = (*TOTALS, "queues", "deleted_messages")
 
 
 class _Gathering:
@@ -130,9 +131,9 @@ class Census:
                 if is_hidden(queue.name):
                     continue
                 totals["queues"] += 1
-                stats = stats_of(replica.machine, queue)
-                for name in _TOTALS[:-1]:
-                    totals[name] += stats[name]
+                for name, number in totals_of(queue).items():
+                    totals[name] += number
+            totals["deleted_messages"] += replica.machine.deleted_messages
         return {"stats": totals, "served": self._served()}
 
     def _served(self) -> list[int]:
@@ -183,7 +184,8 @@ class Census:
             more = any(part["more"] for part in parts) or len(names) > command.max
             fields = {"queues": names[: command.max], "more": more}
         else:
-            totals = {name: sum(part["stats"][name] for part in parts) for name in _TOTALS}
+            # A broker of an older release tells fewer of them.
+            totals = {n: sum(part["stats"].get(n, 0) for part in parts) for n in _TOTALS}
             fields = {"stats": {**totals, **self._reception.own_stats()}}
         if self._federation is not None:
             served = {slot for part in parts for slot in part["served"]}

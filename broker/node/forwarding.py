@@ -18,7 +18,13 @@ from broker.core.session import Consumer, Session
 from broker.core.sessions import Sessions
 from broker.core.tags import decode_tag
 from broker.errors import ConsumerExists, MsgQueueError, NotPrimary, OutcomeUnknown
-from broker.limits import CREDIT_BYTES_MAX, CREDIT_MAX, PLACE_EVERY, PLACE_RETRY
+from broker.limits import (
+    CONSUMER_PRIORITY_DEFAULT,
+    CREDIT_BYTES_MAX,
+    CREDIT_MAX,
+    PLACE_EVERY,
+    PLACE_RETRY,
+)
 from broker.model import commands
 from broker.model.replies import Reply, failed, ok
 from broker.node.peers import Peers
@@ -109,8 +115,9 @@ class Placed:
             "credit_bytes": command.credit_bytes,
             "auto_ack": command.auto_ack,
             "concurrency": command.concurrency,
-            "priority": command.priority,
         }
+        if command.priority != CONSUMER_PRIORITY_DEFAULT:
+            header["priority"] = command.priority
         if command.lease_ms is not None:
             header["lease_ms"] = command.lease_ms
         if command.selector is not None:

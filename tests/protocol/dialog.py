@@ -12,6 +12,7 @@ import msgpack
 
 from broker.limits import COLUMNS_BYTES_MAX, HEADER_BYTES_MAX
 from broker.protocol.commands import Malformed, decode_command
+from tests.protocol.id_steps import ID_STEPS
 from tests.protocol.step import Step
 from tests.protocol.transaction_steps import LARGE_TRANSACTION_STEPS, TRANSACTION_STEPS
 from tests.support.node_rig import PEER, NodeRig
@@ -45,6 +46,26 @@ STEPS = [
         "declare_unknown_setting",
         "no setting has that name",
         {"cmd": "declare", "req": 7, "queue": "jobs", "settings": {"colour": 1}},
+    ),
+    Step(
+        "update",
+        "changes some settings of a queue that lives; the answer has all",
+        {"cmd": "update", "req": 70, "queue": "jobs", "settings": {"max_per_second": 500}},
+    ),
+    Step(
+        "update_fixed",
+        "bad_field: where a queue's messages are kept does not change",
+        {"cmd": "update", "req": 71, "queue": "jobs", "settings": {"partitions": 4}},
+    ),
+    Step(
+        "update_exclusive",
+        "from now on one consumer at a time",
+        {"cmd": "update", "req": 72, "queue": "jobs", "settings": {"exclusive": True}},
+    ),
+    Step(
+        "get_exclusive",
+        "exclusive_queue: others do not take",
+        {"cmd": "get", "req": 73, "queue": "jobs", "max": 1},
     ),
     Step(
         "put",
@@ -158,6 +179,7 @@ STEPS = [
             "credit": 2,
             "credit_bytes": 100000,
             "concurrency": 2,
+            "priority": 7,
         },
     ),
     Step(
@@ -210,6 +232,7 @@ STEPS = [
         {"cmd": "delete", "req": 32, "queue": "events", "if_empty": False},
     ),
     *TRANSACTION_STEPS,
+    *ID_STEPS,
     Step("bad_header", "not msgpack", b"\xc1"),
     Step("bad_array", "a header is a map", msgpack.packb([1, 2])),
     Step("bad_empty", "no v, no cmd", {"req": 33}),

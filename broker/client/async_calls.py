@@ -14,6 +14,7 @@ from broker.client.delivery import LOST, Part, Run
 from broker.client.ledger import Ledger, SettleKind
 from broker.client.options import maybe_milliseconds
 from broker.client.outcome import Outcome, all_done
+from broker.client.partitions import rounds
 from broker.client.plans import Plan
 from broker.client.pump import now_ms
 from broker.client.put_batch import PutBatch
@@ -21,7 +22,7 @@ from broker.client.requests import Request
 from broker.client.routes import Way
 from broker.client.session import Session
 from broker.client.settles import Settle, extend_fields
-from broker.errors import ConnectionLost, LeaseLost, MsgQueueError, WaitTimeout
+from broker.errors import ConnectionLost, LeaseLost, MsgQueueError, Partitioned, WaitTimeout
 from broker.limits import GET_TIMEOUT_MAX
 
 GET_S_MAX = GET_TIMEOUT_MAX / 1000
@@ -70,7 +71,26 @@ class AsyncCalls(AsyncDriver):
         fields: dict[str, Any],
         timeout: float | None,  # noqa: ASYNC109
     ) -> list[Run]:
-        """The runs of one get; a time that the broker does not wait at once is cut in parts."""
+        """The runs of one get, of whatever partition where the queue has any."""
+        partitions = self.session.partitions.find(fields["queue"])
+        if partitions is None:
+            try:
+                return await self._get(fields, timeout)
+            except Partitioned as error:
+                known = self.session.partitions
+                partitions = known.learn(fields["queue"], error, now_ms())
+        for part, waits_s in rounds(partitions, fields, timeout, self._loop.time):
+            runs: list[Run] = await self.ask(part, waits_s)
+            if runs:
+                return runs
+        return []
+
+    async def _get(
+        self,
+        fields: dict[str, Any],
+        timeout: float | None,  # noqa: ASYNC109
+    ) -> list[Run]:
+        """A time that the broker does not wait at once is cut in parts."""
         ends_at = None if timeout is None else self._loop.time() + timeout
         while True:
             rest = GET_S_MAX if ends_at is None else max(ends_at - self._loop.time(), 0.0)

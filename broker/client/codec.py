@@ -10,7 +10,7 @@ from typing import Any
 
 import msgpack
 
-from broker.errors import MsgQueueError, NotAnEnvelope, error_from_wire
+from broker.errors import MsgQueueError, NotAnEnvelope, Partitioned, error_from_wire
 
 VERSION = 1
 #: Bounds the bytes that a bin or text element takes beside its own.
@@ -39,7 +39,11 @@ class Reply:
         code = self.header.get("code")
         if not isinstance(code, int):
             return None
-        return error_from_wire(code, str(self.header.get("text", "")))
+        text = str(self.header.get("text", ""))
+        if code == Partitioned.code:
+            told = {name: self.header[name] for name in ("partitions", "settings")}
+            return Partitioned(text, **told)
+        return error_from_wire(code, text)
 
 
 def encode_command(fields: dict[str, Any], frames: tuple[bytes, ...] = ()) -> Frames:

@@ -67,7 +67,7 @@ class BulkConfirm:
     def wait(self, timeout: float | None = None) -> list[BatchResult]:
         """Waits until all are on disk; raises the first error, or WaitTimeout."""
         self._calls.wait_for_puts(self._batches, timeout)
-        return [batch_result(batch) for batch in self._batches]
+        return [batch_result(leaf) for batch in self._batches for leaf in batch.leaves]
 
 
 class AsyncConfirm:
@@ -107,7 +107,7 @@ class AsyncBulkConfirm:
     async def wait(self, timeout: float | None = None) -> list[BatchResult]:  # noqa: ASYNC109
         """Waits until all are on disk; raises the first error, or WaitTimeout."""
         await self._calls.wait_for_puts(self._batches, timeout)
-        return [batch_result(batch) for batch in self._batches]
+        return [batch_result(leaf) for batch in self._batches for leaf in batch.leaves]
 
 
 def batch_result(batch: PutBatch) -> BatchResult:

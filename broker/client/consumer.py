@@ -55,6 +55,9 @@ class Consumer:
         self.auto_ack = auto_ack
         self.concurrency = concurrency
         self.preference = preference
+        #: Of a queue that is spread over partitions: one consumer of each, and whose turn it is.
+        self.members: list[Consumer] = []
+        self.turn = 0
         self.prefetched: deque[Part] = deque()
         #: Prefetched as well, and waiting for what becomes of older deliveries.
         self.withheld: deque[Part] = deque()
@@ -77,6 +80,8 @@ class Consumer:
 
     @property
     def has_news(self) -> bool:
+        if self.members:
+            return any(member.has_news for member in self.members)
         return bool(self.prefetched) or self.error is not None
 
     def command(self) -> dict[str, Any]:

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 from broker.client.consumer import NO_PREFERENCE, Consumer, Preference
 from broker.client.copies import Copies
 from broker.client.delivery import TAKEN, Part, Run, cut, read_runs
-from broker.errors import NotPrimary, OutcomeUnknown, QueueDeleted, ShuttingDown
+from broker.client.merged import of_members, take_in_turn
+from broker.errors import (
+    NotPrimary,
+    OutcomeUnknown,
+    Partitioned,
+    QueueDeleted,
+    QueueNotFound,
+    ShuttingDown,
+)
 
 if TYPE_CHECKING:
     from broker.client.codec import Reply
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
     from broker.client.credit import CreditWindow
     from broker.client.exchange import Exchange
     from broker.client.ledger import Ledger
+    from broker.client.partitions import KnownPartitions, Partitions
     from broker.client.routes import Route, Routes
     from broker.client.settles import Settle, Settles
     from broker.errors import MsgQueueError
@@ -32,8 +41,11 @@ _PASSING = (NotPrimary, OutcomeUnknown, ShuttingDown)
 
 
 class Consumers:
-    def __init__(self, routes: Routes, settles: Settles, counters: Counters) -> None:
+    def __init__(
+        self, routes: Routes, settles: Settles, counters: Counters, partitions: KnownPartitions
+    ) -> None:
         self._routes = routes
+        self._partitions = partitions
         self._settles = settles
         self._counters = counters
         self._consumers: dict[int, Consumer] = {}
@@ -121,6 +133,8 @@ class Consumers:
 
     def take(self, consumer: Consumer, limit: int, now: int) -> list[Part]:
         """Up to ``limit`` prefetched messages, which are then in hand; raises what ended it."""
+        if consumer.members:
+            return take_in_turn(consumer, lambda member: self.take(member, limit, now))
         if consumer.has_copies:
             self._copies.sift(consumer)
         if not consumer.prefetched:
@@ -147,6 +161,10 @@ class Consumers:
         if consumer.is_leaving:
             return
         consumer.is_leaving = True
+        if consumer.members:
+            for member, own in of_members(consumer, unseen):
+                self.leave(member, own)
+            return
         for run, start, stop in unseen:
             consumer.window.in_hand -= stop - start
             consumer.prefetched.append((run, start, stop))
@@ -232,14 +250,36 @@ class Consumers:
             if error is None or consumer.exchange is not exchange:
                 return
             consumer.exchange = None
-            if isinstance(error, _PASSING):
+            if isinstance(error, _PASSING) or (
+                isinstance(error, QueueNotFound)
+                and self._partitions.is_being_declared(consumer.queue)
+            ):
                 consumer.window.void()
                 self._consume_later(now)
+            elif isinstance(error, Partitioned):
+                self._divide(consumer, self._partitions.learn(consumer.queue, error, now))
             else:
                 self._consumers.pop(consumer.number, None)
                 consumer.fail(error)
 
         exchange.ask(consumer.command(), answered)
+
+    def _divide(self, consumer: Consumer, partitions: Partitions) -> None:
+        """The queue is spread over others: one consumer of each takes this one's place."""
+        del self._consumers[consumer.number]
+        if consumer.is_leaving:
+            return
+        for name in partitions.names:
+            member = self.add(
+                name,
+                consumer.window.share(partitions.count),
+                consumer.lease_ms,
+                consumer.auto_ack,
+                consumer.concurrency,
+                consumer.preference,
+            )
+            member.waiters = consumer.waiters
+            consumer.members.append(member)
 
     def _consume_later(self, now: int) -> None:
         self._retry_at = self._retry_at or now + RETRY_MS

@@ -49,6 +49,12 @@ class CreditWindow:
         self._paced_at: int | None = None
         self._waiting_at: int | None = None
 
+    def share(self, parts: int) -> CreditWindow:
+        """One of so many windows of equal size, each of one message at least."""
+        size = max(self.size // parts, 1)
+        fixed = None if self.adapts else size
+        return CreditWindow(fixed, self._size_min, size, self._remaining)
+
     def due(self) -> Grant:
         """What may be granted now."""
         on_the_way = self.at_broker + self.prefetched

@@ -43,10 +43,12 @@ def list_queues() -> Plan[list[str]]:
 
 
 def all_stats() -> Plan[dict[str, Any]]:
-    """With ``slots_missing``: what these hold is not counted."""
+    """In a cluster with ``slots_missing``: what these hold is not counted."""
     answer = yield {"cmd": "stats"}
     stats: dict[str, Any] = answer["stats"]
-    return {**stats, "slots_missing": answer.get("slots_missing", [])}
+    if "slots_missing" in answer:
+        stats["slots_missing"] = answer["slots_missing"]
+    return stats
 
 
 def export() -> Plan[Definitions]:

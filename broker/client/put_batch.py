@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Any, NamedTuple
 
-from broker.client.codec import ELEMENT_OVERHEAD, encode_batch, encode_columns
+from broker.client.codec import ELEMENT_OVERHEAD, decode_batch, encode_batch, encode_columns
 from broker.client.outcome import Outcome
 from broker.errors import MsgQueueError
 from broker.limits import BATCH_BYTES_MAX, BATCH_COUNT_MAX, COLUMNS_BYTES_MAX
@@ -70,6 +70,7 @@ class PutBatch(Outcome):
         "frames",
         "full_at",
         "maybe_taken",
+        "pieces",
         "queue",
         "refusal",
         "sending",
@@ -97,6 +98,8 @@ class PutBatch(Outcome):
         self.sending = 0
         #: True once it was sent where it may have been taken without an answer.
         self.maybe_taken = False
+        #: Where it was cut for several partitions: (piece, places of its messages in this batch).
+        self.pieces: list[tuple[PutBatch, list[int]]] = []
         #: The last "not now" that it met.
         self.refusal: MsgQueueError | None = None
         #: True once somebody waits for it: its error is theirs and needs no other way out.
@@ -140,12 +143,39 @@ class PutBatch(Outcome):
         self.count = count
         self.elements = []
 
+    def reopen(self) -> None:
+        """As it was before it was sealed and numbered: nothing of it was taken."""
+        self.elements = decode_batch(self.frames[-1])
+        self.frames = ()
+        self.count = self.sending = 0
+        self.seq = -1
+
+    def take_pieces(self, pieces: list[tuple[PutBatch, list[int]]]) -> None:
+        """From now on it stands for these, and holds nothing itself."""
+        self.pieces = pieces
+        self.count = len(self.elements)
+        self.elements = []
+
+    def maybe_finish(self) -> None:
+        """Finishes with the last of the pieces, and with the first error among them."""
+        if all(piece.done for piece, _ in self.pieces):
+            errors = [piece.error for piece, _ in self.pieces if piece.error is not None]
+            self.finish(error=errors[0] if errors else None)
+
     @property
     def is_sealed(self) -> bool:
         return self.count > 0
 
+    @property
+    def leaves(self) -> list[PutBatch]:
+        """What was sent for it: itself, or its pieces."""
+        return [piece for piece, _ in self.pieces] or [self]
+
     def part(self, index: int) -> PutResult:
         """The result for one message; raises the batch's error."""
+        for piece, places in self.pieces:
+            if index in places:
+                return piece.part(places.index(index))
         header = self.value()
         first = header.get("first")
         duplicates = header.get("duplicates", ())

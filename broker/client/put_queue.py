@@ -15,12 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 from broker.client.put_batch import ELEMENTS_BYTES_MAX, PutBatch, PutSpec
 from broker.client.waiters import Waiters
-from broker.errors import ConnectionLost, MsgQueueError, OutcomeUnknown, ProducerExpired
+from broker.errors import (
+    ConnectionLost,
+    MsgQueueError,
+    OutcomeUnknown,
+    Partitioned,
+    ProducerExpired,
+    QueueNotFound,
+)
 from broker.limits import UNCONFIRMED_BATCHES_MAX
 
 if TYPE_CHECKING:
     from broker.client.codec import Reply
     from broker.client.puts import Puts
+    from broker.client.spread import Spread
 
 RETRY_MS_MIN = 50
 RETRY_MS_MAX = 2_000
@@ -51,6 +59,10 @@ class PutQueue:
         self._probing = False
         self._retry_at: int | None = None
         self._retry_ms = RETRY_MS_MIN
+        #: Where a queue is spread over others: what sends its batches to them.
+        self.spread: Spread | None = None
+        #: Of such a partition: the queue that it is part of.
+        self.whole: PutQueue | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -58,6 +70,8 @@ class PutQueue:
 
     @property
     def has_room(self) -> bool:
+        if self.spread is not None:
+            return self.spread.has_room
         # The broker remembers so many sequences: none may fall further behind the newest.
         # Asked without the lock, so it looks at numbers and never into the dictionary.
         return (
@@ -73,7 +87,7 @@ class PutQueue:
         """Opens a batch for a message of ``size``, after closing the one that is open."""
         self.close()
         full_at = 1
-        if self.unconfirmed and size <= ELEMENTS_BYTES_MAX:
+        if self._is_under_way and size <= ELEMENTS_BYTES_MAX:
             full_at = self._puts.options.batch_count
             if spec.columns:
                 full_at = min(full_at, spec.count_max)
@@ -82,6 +96,10 @@ class PutQueue:
         if full_at > 1:
             self._puts.gather(self)
         return batch
+
+    @property
+    def _is_under_way(self) -> bool:
+        return bool(self.unconfirmed) or (self.spread is not None and self.spread.is_under_way)
 
     def close(self) -> None:
         """Seals and sends the open batch.
@@ -96,6 +114,9 @@ class PutQueue:
 
     def add(self, batch: PutBatch) -> None:
         """Takes a batch that is complete."""
+        if self.spread is not None:
+            self.spread.take(batch)
+            return
         batch.seal()
         self._puts.busy(self)
         if batch.seq < 0:
@@ -168,11 +189,14 @@ class PutQueue:
             "producer": self._puts.producer,
             "seq": batch.seq,
         }
+        if not self._is_known and self.whole is None:
+            # Where it is spread over several, this refuses what belongs to one of them.
+            fields["partitions"] = 1
         fields.update(batch.spec.fields)
         return fields
 
     def answered(self, batch: PutBatch, sending: int, reply: Reply, now: int) -> None:
-        if batch.sending != sending:
+        if batch.sending != sending or self.spread is not None:
             return  # It was given up, or goes out again; its newer sending will be answered.
         self._in_flight -= 1
         batch.sending = 0
@@ -181,7 +205,9 @@ class PutQueue:
             self._confirmed(batch, reply)
         elif isinstance(error, OutcomeUnknown):
             self._unknown(batch, error, now)
-        elif error.name in self._puts.options.retried:
+        elif isinstance(error, Partitioned):
+            self._puts.spread(self, error, now)
+        elif error.name in self._puts.options.retried or self._is_unborn(error):
             self._refused(batch, error, now)
         elif isinstance(error, ProducerExpired):
             self._forgotten(batch, error, now)
@@ -243,6 +269,24 @@ class PutQueue:
         self._unsent = rest
         self._in_flight = 0
 
+    def _is_unborn(self, error: MsgQueueError) -> bool:
+        """Whether the queue is a partition that is still being declared."""
+        return isinstance(error, QueueNotFound) and self._puts.is_being_declared(self.name)
+
+    def spread_over(self, spread: Spread) -> None:
+        """Nothing was taken here, and from now on the partitions get all."""
+        self.spread = spread
+        moved = list(self.unconfirmed.values())
+        self.unconfirmed.clear()
+        self._unsent.clear()
+        self._oldest_seq = self._next_seq
+        self._in_flight = 0
+        self._retry_at = None
+        for batch in moved:
+            self._puts.unconfirmed_bytes -= batch.body_bytes
+            batch.reopen()
+            spread.take(batch)
+
     def _give_up(self, batch: PutBatch) -> None:
         cause = f": {batch.refusal.name}" if batch.refusal is not None else ""
         unsure = batch.sending > 0 or batch.maybe_taken
@@ -267,6 +311,8 @@ class PutQueue:
         self._puts.unconfirmed_bytes -= batch.body_bytes
         batch.frames = ()
         self.waiters.tell()
+        if self.whole is not None:
+            self.whole.waiters.tell()
 
     def _requeue(self, batch: PutBatch) -> None:
         self._unsent.append(batch)
@@ -274,7 +320,14 @@ class PutQueue:
 
     def _go_on(self) -> None:
         self._send()
-        if not self.unconfirmed:
+        if not self._is_under_way:
+            self.close()
+        if self.whole is not None:
+            self.whole.send_what_gathered()
+
+    def send_what_gathered(self) -> None:
+        """Of the whole: when nothing of it is under way, nothing is waited for."""
+        if not self._is_under_way:
             self.close()
 
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from broker.client.named_puts import NamedProducer, NamedPutQueue
 from broker.client.put_batch import PutBatch
 from broker.client.put_queue import PutQueue
+from broker.client.spread import Spread
 from broker.errors import (
     LimitReached,
     MsgQueueError,
     NotEnoughReplicas,
     NotPrimary,
+    Partitioned,
     ResourceAlarm,
     ShuttingDown,
 )
@@ -23,6 +25,7 @@ from broker.errors import (
 if TYPE_CHECKING:
     from broker.client.counters import Counters
     from broker.client.exchange import Exchange
+    from broker.client.partitions import KnownPartitions
     from broker.client.routes import Route, Routes
 
 #: Refusals after which the same batch is sent again without asking.
@@ -61,6 +64,7 @@ class Puts:
         routes: Routes,
         counters: Counters,
         options: PutOptions,
+        partitions: KnownPartitions,
         producer: bytes,
         troubles: list[MsgQueueError] | None = None,
         named: NamedProducer | None = None,
@@ -68,6 +72,7 @@ class Puts:
         self.routes = routes
         self.counters = counters
         self.options = options
+        self._partitions = partitions
         self.producer = producer if named is None else named.name
         self._named = named
         self._troubles = troubles
@@ -89,6 +94,14 @@ class Puts:
     def _make_queue(self, name: str) -> PutQueue:
         named = self._named
         return PutQueue(self, name) if named is None else NamedPutQueue(self, name, named)
+
+    def spread(self, queue: PutQueue, error: Partitioned, now: int) -> None:
+        """What was put to ``queue`` belongs to its partitions."""
+        if queue.spread is None:
+            queue.spread_over(Spread(self, queue, self._partitions.learn(queue.name, error, now)))
+
+    def is_being_declared(self, queue: str) -> bool:
+        return self._partitions.is_being_declared(queue)
 
     def gather(self, queue: PutQueue) -> None:
         self._gathering[queue.name] = queue
@@ -141,6 +154,10 @@ class Puts:
 
     def failed(self, batch: PutBatch) -> None:
         self.counters.puts_failed += batch.count
+        self.tell_failure(batch)
+
+    def tell_failure(self, batch: PutBatch) -> None:
+        """To the application, unless somebody waits for the batch."""
         if batch.waited or batch.error is None:
             return
         if self._troubles is not None:

@@ -23,6 +23,7 @@ from broker.client.directory import Directory
 from broker.client.line import Line
 from broker.client.named_puts import NamedProducer, instance_of
 from broker.client.outcome import Outcome
+from broker.client.partitions import KnownPartitions
 from broker.client.puts import PutOptions, Puts
 from broker.client.requests import Request, Requests
 from broker.client.routes import Route
@@ -83,8 +84,9 @@ class Session:
         self.settles = Settles(
             routes, self._directory, self.counters, self.troubles, options.linger_ms
         )
-        self.consumers = Consumers(routes, self.settles, self.counters)
         self.requests = Requests(routes, self._take_messages)
+        self.partitions = KnownPartitions(self.requests.ask)
+        self.consumers = Consumers(routes, self.settles, self.counters, self.partitions)
         self.puts = Puts(
             routes,
             self.counters,
@@ -95,6 +97,7 @@ class Session:
                 options.put_timeout_ms,
                 options.retried,
             ),
+            self.partitions,
             draw(PRODUCER_BYTES),
             self.troubles if options.tells_failed_puts else None,
             _named_producer(options, draw),

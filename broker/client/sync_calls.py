@@ -15,6 +15,7 @@ from broker.client.delivery import LOST, Part, Run
 from broker.client.ledger import Ledger, SettleKind
 from broker.client.options import maybe_milliseconds
 from broker.client.outcome import all_done
+from broker.client.partitions import rounds
 from broker.client.plans import Plan
 from broker.client.pump import now_ms
 from broker.client.put_batch import PutBatch
@@ -24,7 +25,14 @@ from broker.client.routes import Way
 from broker.client.session import BYE_S, CLOSE_S, Session
 from broker.client.settles import Settle, extend_fields
 from broker.client.sync_driver import OnError, SyncDriver, log
-from broker.errors import ClientClosed, ConnectionLost, LeaseLost, MsgQueueError, WaitTimeout
+from broker.errors import (
+    ClientClosed,
+    ConnectionLost,
+    LeaseLost,
+    MsgQueueError,
+    Partitioned,
+    WaitTimeout,
+)
 from broker.limits import GET_TIMEOUT_MAX
 
 GET_S_MAX = GET_TIMEOUT_MAX / 1000
@@ -98,7 +106,23 @@ class SyncCalls(SyncDriver):
             return result
 
     def get(self, fields: dict[str, Any], timeout: float | None) -> list[Run]:
-        """The runs of one get; a time that the broker does not wait at once is cut in parts."""
+        """The runs of one get, of whatever partition where the queue has any."""
+        partitions = self.session.partitions.find(fields["queue"])
+        if partitions is None:
+            try:
+                return self._get(fields, timeout)
+            except Partitioned as error:
+                with self.changing:
+                    known = self.session.partitions
+                    partitions = known.learn(fields["queue"], error, now_ms())
+        for part, waits_s in rounds(partitions, fields, timeout, time.monotonic):
+            runs: list[Run] = self.ask(part, waits_s)
+            if runs:
+                return runs
+        return []
+
+    def _get(self, fields: dict[str, Any], timeout: float | None) -> list[Run]:
+        """A time that the broker does not wait at once is cut in parts."""
         ends_at = None if timeout is None else time.monotonic() + timeout
         while True:
             rest = GET_S_MAX if ends_at is None else max(ends_at - time.monotonic(), 0.0)

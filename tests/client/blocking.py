@@ -47,7 +47,7 @@ class Blocking:
             return self._iterating(found)
         if asyncio.iscoroutinefunction(found):
             return self._awaiting(found)
-        return found
+        return self._calling(found) if callable(found) else found
 
     def __len__(self) -> int:
         return len(self._wrapped)
@@ -64,6 +64,13 @@ class Blocking:
 
     def _awaiting(self, method: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
         return lambda *args, **kwargs: self._wrap(self._loop.run(method(*args, **kwargs)))
+
+    def _calling(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            plain = [arg._wrapped if isinstance(arg, Blocking) else arg for arg in args]
+            return self._wrap(method(*plain, **kwargs))
+
+        return call
 
     def _iterating(self, method: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
         def iterate(*args: Any, **kwargs: Any) -> Iterator[Any]:

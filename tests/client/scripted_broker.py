@@ -17,6 +17,7 @@ import zmq
 
 from tests.client.scripted_queue import ScriptedQueue, ranges_of
 from tests.client.scripted_session import ScriptedConsumer, ScriptedSession
+from tests.client.scripted_transactions import ScriptedTransactions
 from tests.support.waiting import wait_until
 
 Header = dict[str, Any]
@@ -31,6 +32,7 @@ CODES = {
     "sequence_too_old": 126,
     "producer_expired": 127,
     "queue_deleted": 129,
+    "transaction_spans_slots": 131,
     "queue_full": 201,
     "resource_alarm": 202,
     "shutting_down": 204,
@@ -38,12 +40,15 @@ CODES = {
     "outcome_unknown": 208,
     "lease_lost": 301,
     "session_closed": 302,
+    "producer_fenced": 303,
 }
 POLL_MS = 5
 
 
-class ScriptedBroker:
+class ScriptedBroker(ScriptedTransactions):
     def __init__(self) -> None:
+        self.transacted = {}
+        self.instances = {}
         self.port = 0
         self.epoch = 1
         self.queues: dict[str, ScriptedQueue] = {}
@@ -274,6 +279,8 @@ class ScriptedBroker:
         assert len(elements) == header["count"]
         ids = msgpack.unpackb(frames[0])["ids"] if len(frames) == 2 else None
         found = self.queue(header["queue"])
+        if self.fences(header):
+            return self.failed("producer_fenced")
         known = found.known(header["producer"], header["seq"])
         if known is None:
             return self.failed("producer_expired")

@@ -45,6 +45,10 @@ class ScriptedQueue:
         sequences.add(seq)
         return False
 
+    def highest(self, producer: bytes) -> int:
+        """Makes the producer known; -1 where nothing of it was put."""
+        return max(self._sequences.setdefault(producer, set()), default=-1)
+
     def put(self, elements: list[Any], header: dict[str, Any], ids: list[Any] | None = None) -> int:
         first = self._next
         fields: dict[str, Any] = {

@@ -46,7 +46,7 @@ def check_total_queue(events: Sequence[Event]) -> Verdict:
     _require_drained(events)
     put = set(_ids(events, Kind.PUT))
     confirmed = set(_ids(events, Kind.CONFIRMED))
-    refused = set(_ids(events, Kind.REFUSED))
+    refused = {*_ids(events, Kind.REFUSED), *_ids(events, Kind.KNOWN)}
     positions: dict[str, list[int]] = defaultdict(list)
     for message, position in _positions(events):
         positions[message].append(position)

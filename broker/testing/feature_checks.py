@@ -100,8 +100,8 @@ def check_ids(events: Sequence[Event], ids: Mapping[str, str]) -> Verdict:
     for message in _positions(events):
         by_id[ids[message]].add(message)
     breaches = [f"{i} came as {sorted(m)}" for i, m in sorted(by_id.items()) if len(m) > 1]
-    refused = {ids[message] for message in _messages(events, Kind.REFUSED) if message in ids}
-    breaches += [f"{i}: refused as known, and none is there" for i in sorted(refused - set(by_id))]
+    known = {ids[message] for message in _messages(events, Kind.KNOWN)}
+    breaches += [f"{i}: refused as known, and none is there" for i in sorted(known - set(by_id))]
     return Verdict("ids", tuple(breaches), {"ids": len(by_id)})
 
 

@@ -65,8 +65,8 @@ def draw_features(random: Random) -> dict[str, dict[str, Any]]:
 
 def settings_of(features: Iterable[str], random: Random) -> dict[str, dict[str, Any]]:
     settings = {name: dict(made) for each in features for name, made in FEATURES[each].items()}
-    for made in settings.values():
-        if random.random() < _WITH_A_FLOW:
+    for queue, made in settings.items():
+        if queue not in TAKEN_AT_MOST_ONCE and random.random() < _WITH_A_FLOW:
             made.update(random.choice(_FLOWS))
     return settings
 

@@ -19,6 +19,8 @@ class Kind(StrEnum):
     CONFIRMED = "confirmed"
     #: The broker said that they will never appear.
     REFUSED = "refused"
+    #: The broker said that it has a message with their id, and takes them never.
+    KNOWN = "known"
     DELIVERED = "delivered"
     #: About to be acknowledged for the first time.
     SETTLING = "settling"

@@ -183,7 +183,7 @@ class Producer(SimulatedClient):
         taken, known = self._taken(batch, header)
         self.clients.history.record(stream.queue, Kind.CONFIRMED, self.name, taken)
         if known:
-            self.clients.history.record(stream.queue, Kind.REFUSED, self.name, known)
+            self.clients.history.record(stream.queue, Kind.KNOWN, self.name, known)
         if "first" in header:
             place = (header["first"], header["count"])
             self._confirmed(header["slot"], header["epoch"], stream.queue, *place)

@@ -123,6 +123,8 @@ def _propose(
             b"",
             due_at,
         )
+        # Counted when its puts join it, columns too.
+        body.size = 0
         entry = queue.open_put = BatchPut(queue.ledger.number, body)
         entry.lsn = machine.propose(entry)
         machine.opened.append(queue)

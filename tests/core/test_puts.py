@@ -187,3 +187,12 @@ def test_expiry_goes_on_after_a_restart(rig: NodeRig) -> None:
     rig.pass_time(5_000)
     assert rig.stats("q")["messages"] == 1
     assert rig.rows(Family.EXPIRY) == [] or rig.pass_time(1_000) is not None
+
+
+def test_columns_weigh_once(rig: NodeRig) -> None:
+    batch, columns = msgpack.packb([b"a", b"b"]), msgpack.packb({"ids": ["x", "y"]})
+    rig.ask(PEER, "put", columns, batch, queue="q", count=2)
+    assert rig.stats("q")["bytes"] == len(batch) + len(columns)
+    assert rig.queue("q").proposed_bytes == 0
+    rig.settle("ack", rig.get("q"))
+    assert rig.stats("q")["bytes"] == 0

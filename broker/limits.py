@@ -26,8 +26,8 @@ FRAMES_MAX = 3
 NAME_BYTES_MAX = 255
 PRODUCER_BYTES_MAX = 64
 CONTENT_TYPE_BYTES_MAX = 255
-#: Ranges in one settle or extend.
-RANGES_MAX = 2_048
+#: Ranges in one settle or extend; so many large ones fit into a header.
+RANGES_MAX = 1_024
 
 # Sessions and consumers
 SESSIONS_MAX = 10_000
@@ -63,12 +63,12 @@ DELAYED_LANES = 16
 #: ... and those of batches whose messages have due times of their own from here on.
 TIMED_LANES = 32
 #: Such a batch is stored in parts of about so many bytes, and at most so many messages.
-TIMED_PART_BYTES = 4 * KIB
+TIMED_PART_BYTES = 2 * KIB
 TIMED_PART_COUNT = 64
 #: One row of the due index covers messages whose instants lie so close; fits 16 bits.
 TIMED_SPAN = 60 * SECOND
 #: Instants that follow each other are looked at in steps of at least this.
-TIMED_STEP = 5
+TIMED_STEP = 20
 TTL_MAX = 10 * 365 * DAY
 DELAY_MAX = 10 * 365 * DAY
 #: Of a queue with a dead-letter queue: one try and three retries.
@@ -110,6 +110,12 @@ TRANSFERS_UNDER_WAY_MAX = 64
 TRANSFER_BYTES_UNDER_WAY_MAX = 4 * MIB
 #: A target that refuses is asked again after so long.
 TRANSFER_RETRY = 1 * SECOND
+#: Messages that one step of a redrive moves, and batches of a queue that are under way meanwhile.
+REDRIVE_COUNT = 1_000
+REDRIVE_MOVES_MAX = 256
+#: A redrive that may not go on looks again after so long.
+REDRIVE_STEP = 50
+REDRIVE_RATE_MAX = 1_000_000
 #: Puts of one transaction.
 TRANSACTION_PUTS_MAX = 64
 

@@ -15,6 +15,7 @@ from broker.core.queue_handlers import (
     handle_purge,
     handle_stats,
 )
+from broker.core.redrive import handle_redrive
 from broker.core.session import Session
 from broker.core.settle_handlers import handle_ack, handle_extend, handle_nack, handle_reject
 from broker.core.take_handlers import (
@@ -48,6 +49,7 @@ HANDLERS: dict[type[commands.Command], Handler] = {
     commands.Browse: handle_browse,
     commands.Remove: handle_remove,
     commands.Reschedule: handle_reschedule,
+    commands.Redrive: handle_redrive,
     commands.Transact: handle_transact,
     commands.Producer: handle_producer,
 }

@@ -19,6 +19,7 @@ from broker.core.log_marks import LogMarks
 from broker.core.outbox import Outbox
 from broker.core.producers import Producers
 from broker.core.queue import Queue
+from broker.core.redrive_job import RedriveJob
 from broker.core.tags import encode_tag
 from broker.core.timetable import Timetable
 from broker.errors import LimitReached, QueueNotFound
@@ -78,6 +79,8 @@ class SlotMachine:
         self.copies = 1
         self.producers = Producers()
         self.outbox = Outbox()
+        #: number of a queue -> what moves its messages, in this reign
+        self.redrives: dict[int, RedriveJob] = {}
         self.marks = LogMarks(log_kept_bytes)
         #: Why puts are refused for now; None when they are not.
         self.alarm: str | None = None
@@ -98,6 +101,8 @@ class SlotMachine:
         #: times of their own, those that the row is for, as a bitmap.
         self.due_rows: dict[IndexRow, int | None] = {}
         self.timetable = Timetable()
+        #: queue -> schedule -> what the shell last said of it, for the stats
+        self.schedule_notes: dict[str, dict[str, dict[str, int | str]]] = {}
         self.id_sweep = IdSweep()
         #: Applied entries whose effect on the disk is still to be written, in order.
         self.disk_effects: list[Trimmed | ExpirySwept | QueueDeleted | IdsSwept] = []
@@ -191,4 +196,5 @@ class SlotMachine:
     def next_wake_at(self) -> int | None:
         instants = [self.wakes[0][0]] if self.wakes else []
         instants += [at for at in (self.expiry.at, self.due.at, self.timetable.at, self.id_sweep.at) if at is not None]
+        instants += [job.next_at for job in self.redrives.values()]
         return min(instants, default=None)

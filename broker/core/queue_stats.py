@@ -16,6 +16,8 @@ from broker.core.lane_stream import LaneStream
 from broker.core.ledger import Ledger
 from broker.core.machine import SlotMachine
 from broker.core.queue import Queue
+from broker.core.redrive import redrive_stats
+from broker.core.schedules import schedule_stats
 from broker.core.serving import read_back
 from broker.errors import UnreadableMessage
 
@@ -60,6 +62,7 @@ def stats_of(machine: SlotMachine, queue: Queue) -> dict[str, Any]:
         "epoch": machine.log.epoch,
         **totals_of(queue),
         **departing_stats(machine, queue),
+        "redrive": redrive_stats(machine, queue),
         "held_by_key": queue.choice.held_by_key if queue.choice is not None else 0,
         "next_position": ledger.next_position,
         "oldest_ms": _oldest_ms(machine, queue),
@@ -67,6 +70,7 @@ def stats_of(machine: SlotMachine, queue: Queue) -> dict[str, Any]:
         "ready_by_priority": _ready_by_priority(machine, queue),
         "consumer_list": _consumer_list(queue),
         "rates": queue.rates.per_second(machine.now, counters),
+        **schedule_stats(machine, queue),
         "settings": ledger.settings.as_map(),
         "counters": counters,
     }

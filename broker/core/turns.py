@@ -18,6 +18,7 @@ from broker.core.partitioning import send_on
 from broker.core.picked import Picked
 from broker.core.put_handlers import seal_put
 from broker.core.queue import Queue
+from broker.core.redrive import redrive
 from broker.core.serving import (
     Delivery,
     fair_share,
@@ -40,6 +41,8 @@ def tick(machine: SlotMachine) -> None:
     """Carries out everything whose instant has come."""
     come_due(machine)
     expire(machine)
+    if machine.redrives:
+        redrive(machine)
     sweep_ids(machine)
     for queue in machine.take_due(machine.now):
         if queue.deleted:

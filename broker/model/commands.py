@@ -234,3 +234,15 @@ class Remove(Named):
 class Reschedule(Named):
     at_ms: int | None = None
     delay_ms: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Redrive(Command):
+    """Waiting messages go to ``to``, or each to where it died."""
+
+    queue: str
+    to: str | None = None
+    max: int | None = None
+    per_second: int | None = None
+    selector: Selector | None = None
+    stop: bool = False

@@ -45,6 +45,7 @@ _CHANGING = (
     commands.Delete,
     commands.Remove,
     commands.Reschedule,
+    commands.Redrive,
     commands.Transact,
     commands.Producer,
 )

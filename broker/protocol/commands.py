@@ -196,6 +196,18 @@ SCHEMAS: dict[str, Schema] = {
         {**_NAMED, "at_ms": _POSITIVE, "delay_ms": check.integer(0, limits.DELAY_MAX)},
         {},
     ),
+    "redrive": Schema(
+        model.Redrive,
+        {
+            "queue": check.name,
+            "to": check.name,
+            "max": check.integer(1, check.INTEGER_MAX),
+            "per_second": check.integer(1, limits.REDRIVE_RATE_MAX),
+            "selector": Selector.from_wire,
+            "stop": check.boolean,
+        },
+        {},
+    ),
     "transact": Schema(
         model.Transact,
         {

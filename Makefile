@@ -73,6 +73,7 @@ bench-cluster: $(VENV)/.installed-dev
 chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.chaos kill9 --rounds $(ROUNDS) $(ARGS)
 	$(BIN)/python -m tests.chaos cluster $(ARGS)
+	$(BIN)/python -m tests.chaos transfers
 
 simulate: $(VENV)/.installed-dev
 	$(BIN)/python -m broker.testing --seed $(SEED) $(ARGS)

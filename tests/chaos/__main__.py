@@ -3,6 +3,7 @@
 python -m tests.chaos kill9 --rounds 20
 python -m tests.chaos kill9 --minutes 60
 python -m tests.chaos cluster --rounds 30 --stops 10 --all 3 --etcd 1 --leaves 3
+python -m tests.chaos transfers --rounds 35 --all 5 --alone 10
 python -m tests.chaos judge DIRECTORY
 """
 
@@ -22,6 +23,7 @@ from tests.chaos.cluster import ClusterChaos
 from tests.chaos.judging import judge
 from tests.chaos.kill9 import Kill9
 from tests.chaos.schedule import Fault, shuffled
+from tests.chaos.workloads import TRANSFERS
 
 #: Rounds of one run in `--minutes`: each run is judged, and then starts anew.
 RUN_ROUNDS = 20
@@ -43,6 +45,14 @@ def parse() -> argparse.Namespace:
     cluster.add_argument("--leaves", type=int, default=3, help="SIGTERM of the queue's owner")
     cluster.add_argument("--tenure", default="2s", metavar="TIME")
     cluster.add_argument("--seed", type=int, help=SEED_HELP)
+    transfers = scenarios.add_parser(
+        "transfers", help="the same, while messages move between queues of several brokers"
+    )
+    transfers.add_argument("--rounds", type=int, default=35, help="SIGKILL of one of three brokers")
+    transfers.add_argument("--all", type=int, default=5, help="SIGKILL of all three at once")
+    transfers.add_argument("--alone", type=int, default=10, help="SIGKILL of a lone broker")
+    transfers.add_argument("--tenure", default="2s", metavar="TIME")
+    transfers.add_argument("--seed", type=int, help=SEED_HELP)
     judged = scenarios.add_parser("judge", help="judge the history of a run that was kept")
     judged.add_argument("directory", type=Path)
     return parser.parse_args()
@@ -94,6 +104,28 @@ def cluster(arguments: argparse.Namespace, seed: int) -> bool:
     return is_good_run(seed, run)
 
 
+def transfers(arguments: argparse.Namespace, seed: int) -> bool:
+    primaries = arguments.rounds // 2
+    counts = {
+        Fault.KILL: arguments.rounds - primaries,
+        Fault.KILL_PRIMARY: primaries,
+        Fault.KILL_ALL: arguments.all,
+    }
+    faults = shuffled(counts, random.Random(seed))
+
+    def run(directory: Path) -> Sequence[Verdict]:
+        chaos = ClusterChaos(directory, seed, tell, TRANSFERS, tenure=arguments.tenure)
+        return chaos.run(faults)
+
+    def run_alone(directory: Path) -> Sequence[Verdict]:
+        return Kill9(directory, seed, tell, TRANSFERS).run(arguments.alone)
+
+    good = not faults or is_good_run(seed, run)
+    if arguments.alone:
+        good = is_good_run(seed, run_alone) and good
+    return good
+
+
 def kill9_for(minutes: float, chance: random.Random, seed: int) -> bool:
     ends_at = time.monotonic() + 60 * minutes
     while time.monotonic() < ends_at:
@@ -111,6 +143,8 @@ def main() -> int:
     seed = chance.getrandbits(32) if arguments.seed is None else arguments.seed
     if arguments.scenario == "cluster":
         return int(not cluster(arguments, seed))
+    if arguments.scenario == "transfers":
+        return int(not transfers(arguments, seed))
     if arguments.minutes is None:
         return int(not kill9(arguments.rounds, seed))
     return int(not kill9_for(arguments.minutes, chance, seed))

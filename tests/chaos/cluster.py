@@ -20,19 +20,18 @@ from statistics import median
 from broker.server.quantities import parse_ms
 from broker.testing.history import Kind
 from broker.testing.verdict import Verdict
-from tests.chaos.judging import DRAIN_S, declare, judge, wait_drained
-from tests.chaos.load import QUEUE
+from tests.chaos.judging import DRAIN_S
 from tests.chaos.load_process import Load
 from tests.chaos.probe import Probe
 from tests.chaos.schedule import Fault
+from tests.chaos.workloads import PLAIN, Workload
 from tests.checkers.history import Recorder
 from tests.support.cluster_process import ClusterProcess
 from tests.support.waiting import wait_until
 
 BROKERS = 3
-PRODUCERS = 2
-#: A module of this package for each.
-CONSUMERS = ("consumer", "client_consumer", "consumer", "client_consumer")
+#: The one consumer that speaks through one broker alone, and does not follow its queue.
+RAW = "consumer"
 #: Seconds of load before each fault.
 PAUSE_S = (0.2, 2.0)
 CONSUMER_DIES = 0.3
@@ -45,8 +44,15 @@ class ClusterChaos:
     """One run in one directory, which keeps the history and what each process printed."""
 
     def __init__(
-        self, directory: Path, seed: int, tell: Callable[[str], None], *, tenure: str = "2s"
+        self,
+        directory: Path,
+        seed: int,
+        tell: Callable[[str], None],
+        workload: Workload = PLAIN,
+        *,
+        tenure: str = "2s",
     ) -> None:
+        self._workload = workload
         self._directory = directory
         self._chance = random.Random(seed)
         self._tell = tell
@@ -80,7 +86,7 @@ class ClusterChaos:
         finally:
             for recorder in self._recorders.values():
                 recorder.close()
-        return judge(self._directory)
+        return self._workload.judge(self._directory)
 
     @property
     def measured(self) -> list[str]:
@@ -93,9 +99,10 @@ class ClusterChaos:
 
     def _disturb(self, faults: Sequence[Fault]) -> None:
         cluster = self._cluster
-        with self._load, Probe(cluster.endpoints, cluster.slots) as probe:
+        first = self._workload.queues[0]
+        with self._load, Probe(cluster.endpoints, cluster.slots, first) as probe:
             probe.put()
-            declare(self._door())
+            self._workload.declare(self._door())
             self._start_load()
             for number, fault in enumerate(faults, 1):
                 self._round(f"round {number} of {len(faults)}", fault, probe)
@@ -109,12 +116,11 @@ class ClusterChaos:
 
     def _start_load(self) -> None:
         doors = self._cluster.endpoints.split(",")
-        for number in range(PRODUCERS):
-            self._load.add_producer(_rotated(doors, number))
-        for number, role in enumerate(CONSUMERS):
+        for number, role in enumerate(self._workload.producers):
+            self._load.add_producer(role, _rotated(doors, number))
+        for number, role in enumerate(self._workload.consumers):
             addresses = _rotated(doors, number)
-            is_raw = role == "consumer"
-            self._load.add_consumer(role, addresses.split(",")[0] if is_raw else addresses)
+            self._load.add_consumer(role, addresses.split(",")[0] if role == RAW else addresses)
 
     def _round(self, title: str, fault: Fault, probe: Probe) -> None:
         pause_s = self._pause(*PAUSE_S)
@@ -211,7 +217,7 @@ class ClusterChaos:
         return self._chance.choice(sorted(self._cluster.brokers))
 
     def _primary(self) -> str:
-        return self._cluster.primary_of(QUEUE)
+        return self._cluster.primary_of(self._workload.queues[0])
 
     def _is_alive(self, name: str) -> bool:
         """The coordinator knows of its tenure."""
@@ -229,9 +235,9 @@ class ClusterChaos:
 
     def _finish(self) -> None:
         self._load.end_producers(DRAIN_S)
-        wait_drained(self._door())
+        self._workload.wait_drained(self._door())
         self._restart_all()
-        wait_drained(self._door())
+        self._workload.wait_drained(self._door())
         self._load.end_consumers(DRAIN_S)
         self._recorders["chaos"].record(Kind.DRAINED)
 

@@ -1,10 +1,12 @@
-"""What every chaos run does with its one queue before and after the faults: declare it, see it
-empty, judge what all clients noted about it.
+"""What every chaos run does with its queues before and after the faults: declare them, see them
+empty; and the judgement of a plain one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from broker.testing.delivery import (
     check_acked_stays_gone,
@@ -13,7 +15,6 @@ from broker.testing.delivery import (
     check_total_queue,
 )
 from broker.testing.verdict import Verdict
-from tests.chaos.load import QUEUE
 from tests.chaos.wire import Wire
 from tests.checkers.history import read_history
 from tests.support.waiting import wait_until
@@ -23,24 +24,27 @@ MESSAGES_MAX = 200_000
 DRAIN_S = 180.0
 
 
-def declare(endpoint: str) -> None:
+def declare(endpoint: str, queue: str, settings: dict[str, Any]) -> None:
     with Wire(endpoint) as wire:
         wire.ask("hello", client="chaos")
-        settings = {"max_messages": MESSAGES_MAX}
-        assert wire.ask("declare", queue=QUEUE, settings=settings).header["re"] == "ok"
+        assert wire.ask("declare", queue=queue, settings=settings).header["re"] == "ok"
 
 
-def wait_drained(endpoint: str) -> None:
+def wait_drained(endpoint: str, queues: Sequence[str]) -> None:
     """Returns when the consumers have taken everything and their settles are on disk."""
     with Wire(endpoint) as wire:
         wire.ask("hello", client="chaos")
 
-        def is_empty() -> bool:
+        def is_empty(queue: str) -> bool:
             # There is no answer to judge by while the queue changes its owner.
-            stats = wire.ask("stats", queue=QUEUE).header.get("stats")
+            stats = wire.ask("stats", queue=queue).header.get("stats")
             return stats is not None and not stats["messages"]
 
-        wait_until(is_empty, "the queue is empty", deadline_s=DRAIN_S)
+        wait_until(
+            lambda: all(is_empty(queue) for queue in queues),
+            "the queues are empty",
+            deadline_s=DRAIN_S,
+        )
 
 
 def judge(directory: Path) -> list[Verdict]:

@@ -14,13 +14,12 @@ from pathlib import Path
 
 from broker.testing.history import Kind
 from broker.testing.verdict import Verdict
-from tests.chaos.judging import DRAIN_S, declare, judge, wait_drained
+from tests.chaos.judging import DRAIN_S
 from tests.chaos.load_process import Load
+from tests.chaos.workloads import PLAIN, Workload
 from tests.checkers.history import Recorder
 from tests.support.broker_process import BrokerProcess
 
-PRODUCERS = 2
-CONSUMERS = 2
 #: Seconds of load between two kills.
 PAUSE_S = (0.05, 2.0)
 CONSUMER_DIES = 0.3
@@ -29,7 +28,14 @@ CONSUMER_DIES = 0.3
 class Kill9:
     """One run in one directory, which keeps the history and what each process printed."""
 
-    def __init__(self, directory: Path, seed: int, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        seed: int,
+        tell: Callable[[str], None],
+        workload: Workload = PLAIN,
+    ) -> None:
+        self._workload = workload
         self._directory = directory
         self._chance = random.Random(seed)
         self._tell = tell
@@ -39,17 +45,17 @@ class Kill9:
 
     def run(self, rounds: int) -> list[Verdict]:
         with self._recorder, self._broker, self._load:
-            declare(self._broker.endpoint)
-            for _ in range(PRODUCERS):
-                self._load.add_producer(self._broker.endpoint)
-            for _ in range(CONSUMERS):
-                self._load.add_consumer("consumer", self._broker.endpoint)
+            self._workload.declare(self._broker.endpoint)
+            for role in self._workload.producers:
+                self._load.add_producer(role, self._broker.endpoint)
+            for role in self._workload.consumers:
+                self._load.add_consumer(role, self._broker.endpoint)
             for number in range(1, rounds + 1):
                 pause_s = self._pause()
                 self._kill()
                 self._tell(f"round {number} of {rounds}: killed after {pause_s:.2f} s of load")
             self._finish()
-        return judge(self._directory)
+        return self._workload.judge(self._directory)
 
     def _pause(self) -> float:
         """Lets the load run; the instant of a kill is chosen, not awaited."""
@@ -68,8 +74,8 @@ class Kill9:
 
     def _finish(self) -> None:
         self._load.end_producers(DRAIN_S)
-        wait_drained(self._broker.endpoint)
+        self._workload.wait_drained(self._broker.endpoint)
         self._kill()
-        wait_drained(self._broker.endpoint)
+        self._workload.wait_drained(self._broker.endpoint)
         self._load.end_consumers(DRAIN_S)
         self._recorder.record(Kind.DRAINED)

@@ -49,8 +49,8 @@ class Load:
         self._consumers: list[LoadProcess] = []
         self._started = 0
 
-    def add_producer(self, endpoint: str) -> None:
-        self._producers.append(self._start("producer", endpoint))
+    def add_producer(self, role: str, endpoint: str) -> None:
+        self._producers.append(self._start(role, endpoint))
 
     def add_consumer(self, role: str, endpoint: str) -> None:
         self._consumers.append(self._start(role, endpoint))

@@ -1,6 +1,6 @@
 """How long one producer waits while the cluster is disturbed.
 
-It puts into a queue of its own, in the slot of the busy one: what it measures is the slot.
+It puts into a queue of its own, in the slot of a busy one: what it measures is the slot.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from typing import Self
 
 from broker.model.slots import slot_of
 from patterns import Client
-from tests.chaos.load import QUEUE
 from tests.support.waiting import DEADLINE_S
 
 
 class Probe:
-    def __init__(self, endpoints: str, slots: int) -> None:
+    def __init__(self, endpoints: str, slots: int, queue: str) -> None:
         names = (f"probe-{number}" for number in count())
-        wanted = slot_of(QUEUE, slots)
+        wanted = slot_of(queue, slots)
         name = next(name for name in names if slot_of(name, slots) == wanted)
         self._client = Client(endpoints, put_timeout=None)
         self._queue = self._client.queue(name)

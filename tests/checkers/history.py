@@ -59,6 +59,14 @@ def read_history(paths: Iterable[Path]) -> list[Event]:
     return sorted(events, key=lambda event: event.at_ns)
 
 
+def read_queues(paths: Iterable[Path]) -> dict[str, list[Event]]:
+    """The events of each queue, from files that are named ``ACTOR@QUEUE.jsonl``."""
+    files: dict[str, list[Path]] = {}
+    for path in paths:
+        files.setdefault(path.stem.partition("@")[2], []).append(path)
+    return {queue: read_history(found) for queue, found in files.items()}
+
+
 def _read_file(path: Path) -> Iterator[Event]:
     """Leaves out a last line that has no end: its writer was killed while it wrote."""
     for line in path.read_text("utf-8").splitlines(keepends=True):

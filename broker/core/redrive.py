@@ -57,6 +57,9 @@ def redrive(machine: SlotMachine) -> None:
         queue = machine.queues.get(number)
         if queue is None or queue.deleted:
             del machine.redrives[number]
+        elif not job.lanes:
+            # There was nothing to look at from the start.
+            del machine.redrives[number]
         elif job.next_at <= machine.now:
             _step(machine, queue, job)
             if not job.lanes or job.left_max == 0:

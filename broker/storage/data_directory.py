@@ -39,7 +39,8 @@ from broker.storage.rocks_store import STORE_DIRECTORY, RocksStore
 #:    repeated, sync, and write the new FORMAT last, so that a crash finds the former one.
 #: 3. Keep a directory of the former version as a test's data, and open it in a test.
 #: The two lines of FORMAT and the place of "version" stay as they are in every version.
-FORMAT_VERSION = 1
+#: Version 2 has the column family ``ids``.
+FORMAT_VERSION = 2
 
 _BROKER_ID_BYTES = 8
 
@@ -96,14 +97,17 @@ class DataDirectory:
                 raise DataDamaged(f"{self._format} is missing beside existing data")
             RocksStore.make(self._new_store)
             self._write_format(os.urandom(_BROKER_ID_BYTES).hex())
-        self._read_format()
+        version = self._read_format()
         if not self._store.exists():
             if not self._new_store.exists():
                 raise DataDamaged(f"{self._store} is missing beside {self._format.name}")
             self._new_store.rename(self._store)
             _sync_directory(self.path)
+        if version < FORMAT_VERSION:
+            RocksStore.complete(self._store)
+            self._write_format(self.broker_id)
 
-    def _read_format(self) -> None:
+    def _read_format(self) -> int:
         try:
             said, crc = self._format.read_bytes().splitlines()
             if zlib.crc32(said) != int(crc, 16):
@@ -117,6 +121,7 @@ class DataDirectory:
             raise FormatTooNew(
                 f"{self.path} has format {version}, this program reads up to {FORMAT_VERSION}"
             )
+        return version
 
     def _write_format(self, broker_id: str) -> None:
         """All or nothing: the file has its name only once its bytes are on disk."""

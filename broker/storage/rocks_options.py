@@ -58,10 +58,10 @@ _DELETES_TRIGGER: Final = 2_048
 
 
 def database_options(*, create: bool) -> Options:
-    """Options of the whole database.  Without ``create`` a missing one is an error, never made."""
+    """Options of the whole database.  Without ``create`` a missing one is an error, never made;
+    so is a missing family, unless whoever opens it says otherwise."""
     options = _blank()
     options.create_if_missing(create)
-    options.create_missing_column_families(create)
     # The default mode opens after a flipped bit with all that follows it dropped, in silence.
     options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
     options.set_max_total_wal_size(_WAL_BYTES_MAX)

@@ -58,6 +58,12 @@ class RocksStore:
         """An empty store in ``path``, on disk when this returns; one that is there is kept."""
         _open(path, create=True).close()
 
+    @classmethod
+    def complete(cls, path: Path) -> None:
+        """Gives a store of an earlier format the families that it lacks; may be repeated."""
+        require_sound_logs(path)
+        _open(path, create=False, complete=True).close()
+
     def write(self, ops: WriteOps) -> None:
         self._require_sound()
         batch = WriteBatch(raw_mode=True)
@@ -89,6 +95,13 @@ class RocksStore:
         except Exception as error:
             raise _named(error) from None
         return value
+
+    def get_many(self, family: Family, keys: list[bytes]) -> list[bytes | None]:
+        try:
+            values: list[bytes | None] = self._families[family].get([*keys])
+        except Exception as error:
+            raise _named(error) from None
+        return values
 
     def scan(
         self, family: Family, low: bytes, high: bytes, count_max: int, bytes_max: int
@@ -215,13 +228,14 @@ def _starts_below(low: bytes, key: bytes) -> Iterator[bytes]:
     yield low
 
 
-def _open(path: Path, *, create: bool) -> RocksStore:
+def _open(path: Path, *, create: bool, complete: bool = False) -> RocksStore:
     cache = rocks_options.block_cache()
     families = {
         rocks_options.FAMILY_NAMES[family]: rocks_options.family_options(family, cache)
         for family in Family
     }
     options = rocks_options.database_options(create=create)
+    options.create_missing_column_families(create or complete)
     try:
         return RocksStore(Rdict(str(path), options, column_families=families))
     except Exception as error:

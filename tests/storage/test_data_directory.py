@@ -10,9 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from rocksdict import Rdict
 
 from broker.errors import DataDamaged, DirectoryInUse, DirectoryNotWritable, FormatTooNew
 from broker.storage.data_directory import DataDirectory
+from broker.storage.rocks_options import (
+    FAMILY_NAMES,
+    block_cache,
+    database_options,
+    family_options,
+)
 from broker.storage.rocks_store import RocksStore
 from broker.storage.store import Family, WriteOps
 from tests.storage.writing_process import writing_process
@@ -115,9 +122,51 @@ def test_a_newer_format_is_refused_and_both_versions_are_named(used: Path) -> No
     said = b'{"version": 7, "novel": true}'
     (used / "FORMAT").write_bytes(b"%b\n%08x\n" % (said, zlib.crc32(said)))
     before = contents(used)
-    with pytest.raises(FormatTooNew, match="format 7, this program reads up to 1"):
+    with pytest.raises(FormatTooNew, match="format 7, this program reads up to 2"):
         enter(used)
     assert contents(used) == before
+
+
+def test_a_directory_of_the_first_version_is_taken_over_with_all_that_it_holds(
+    tmp_path: Path,
+) -> None:
+    path = make_first_version(tmp_path / "old")
+    for _ in range(2):
+        assert enter(path) == "0123456789abcdef"
+        assert row_in(path) == b"value"
+    with DataDirectory(path) as directory:
+        store = RocksStore.open(directory.path)
+        assert store.find_prefixed(Family.IDS, [b"p"]) == []
+        store.close()
+    assert b'"version": 2' in (path / "FORMAT").read_bytes()
+
+
+def test_a_damaged_directory_of_the_first_version_stays_as_it_is(tmp_path: Path) -> None:
+    path = make_first_version(tmp_path / "old")
+    (path / "db" / "CURRENT").unlink()
+    with pytest.raises(DataDamaged):
+        enter(path)
+    assert b'"version": 1' in (path / "FORMAT").read_bytes()
+
+
+def make_first_version(path: Path) -> Path:
+    """A directory as the first release left it: five column families."""
+    path.mkdir()
+    options = database_options(create=True)
+    options.create_missing_column_families(True)
+    families = {
+        FAMILY_NAMES[family]: family_options(family, block_cache())
+        for family in Family
+        if family is not Family.IDS
+    }
+    db = Rdict(str(path / "db"), options, column_families=families)
+    rows = db.get_column_family(FAMILY_NAMES[Family.STATE])
+    rows[b"key"] = b"value"
+    rows.close()
+    db.close()
+    said = b'{"version": 1, "broker_id": "0123456789abcdef"}'
+    (path / "FORMAT").write_bytes(b"%b\n%08x\n" % (said, zlib.crc32(said)))
+    return path
 
 
 def test_a_first_start_that_broke_off_before_the_format_is_begun_again(used: Path) -> None:

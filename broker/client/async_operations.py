@@ -10,9 +10,12 @@ from broker.client import operations
 from broker.client.async_calls import AsyncCalls
 from broker.client.async_redrive import AsyncRedrive
 from broker.client.browsing import Browse, BrowsedMessage
-from broker.client.operations import Changed, Which
+from broker.client.naming import Which
+from broker.client.operations import Changed
 from broker.client.put_batch import MessageId
 from broker.client.selector import Selector
+from broker.client.whole import places_of
+from broker.errors import QueueNotFound
 
 
 class AsyncQueueOperations:
@@ -54,9 +57,17 @@ class AsyncQueueOperations:
 
         With ``ids`` only those.  It is read page by page as the iteration goes on.
         """
-        pages = Browse(self.name, after, max, selector, ids)
+        places = await self._calls.carry_out(places_of(self.name))
+        pages = Browse(places, after, max, selector, ids)
         while (fields := pages.command()) is not None:
-            for message in pages.take(await self._calls.ask(fields)):
+            try:
+                page = await self._calls.ask(fields)
+            except QueueNotFound:
+                if len(places) == 1:
+                    raise
+                pages.skip()
+                continue
+            for message in pages.take(page):
                 yield message
 
     async def remove(self, which: Which) -> Changed:
@@ -94,7 +105,7 @@ class AsyncQueueOperations:
 
     async def redriving(self) -> AsyncRedrive:
         """The redrive of this queue that somebody began, as it stands; to look at, or to stop."""
-        job = (await self.stats()).get("redrive") or {}
+        job = await self._calls.carry_out(operations.redriving(self.name))
         return AsyncRedrive(self._calls, self.name, job)
 
     async def purge(self) -> int:

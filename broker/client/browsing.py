@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from broker.client.codec import decode_batch, decode_columns
-from broker.client.operations import IDS_PER_COMMAND, RANGES_PER_COMMAND, Which, sort_out
+from broker.client.naming import Which, commands_for, sort_out
 from broker.client.readable import ReadableMessage
 from broker.client.selector import Selector, wire_selector
 from broker.client.stretch import Stretch
@@ -59,11 +59,14 @@ class BrowsedMessage(ReadableMessage):
 
 
 class Browse:
-    """``command`` gives the next question, until it is None; ``take`` reads the answer to it."""
+    """``command`` gives the next question, until it is None; ``take`` reads the answer to it.
+
+    ``places`` are the queue, behind its partitions where it has any.
+    """
 
     def __init__(
         self,
-        queue: str,
+        places: list[str],
         after: int | None,
         count_max: int | None,
         selector: Selector | None,
@@ -71,18 +74,19 @@ class Browse:
     ) -> None:
         if count_max is not None and count_max < 1:
             raise BadField("max is at least 1")
-        self._queue = queue
+        if after is not None and len(places) > 1:
+            raise BadField(f"{places[-1]} has partitions: a position is of one of them")
         self._after = after
         self._left = count_max
         self._conditions = wire_selector(selector)
-        self._named = None if which is None else _named(queue, which)
-        self._question: Ask | None = self._next_named() if which is not None else {}
+        self._questions = _questions(places, which)
+        self._question = next(self._questions, None)
 
     def command(self) -> Ask | None:
         if self._question is None or self._left == 0:
             return None
         page = PAGE_MESSAGES if self._left is None else min(self._left, PAGE_MESSAGES)
-        fields: Ask = {"cmd": "browse", "queue": self._queue, "max": page, **self._question}
+        fields: Ask = {"cmd": "browse", "max": page, **self._question}
         if self._after is not None:
             fields["after"] = self._after
         if self._conditions is not None:
@@ -91,10 +95,12 @@ class Browse:
 
     def take(self, reply: Reply) -> Iterator[BrowsedMessage]:
         """The messages of one page."""
+        assert self._question is not None
+        queue: str = self._question["queue"]
         self._after = reply.header.get("next")
         if self._after is None:
-            self._question = self._next_named()
-        for stretch in _read(self._queue, reply):
+            self._question = next(self._questions, None)
+        for stretch in _read(queue, reply):
             for index in range(stretch.count):
                 if self._left == 0:
                     return
@@ -102,16 +108,22 @@ class Browse:
                     self._left -= 1
                 yield BrowsedMessage(stretch, index)
 
-    def _next_named(self) -> Ask | None:
-        return None if self._named is None else next(self._named, None)
+    def skip(self) -> None:
+        """The place is a partition that is not there: it holds nothing."""
+        self._after = None
+        self._question = next(self._questions, None)
 
 
-def _named(queue: str, which: Which) -> Iterator[Ask]:
-    positions, ids = sort_out(queue, which)
-    for start in range(0, len(positions), RANGES_PER_COMMAND):
-        yield {"ranges": [[each, 1] for each in positions[start : start + RANGES_PER_COMMAND]]}
-    for start in range(0, len(ids), IDS_PER_COMMAND):
-        yield {"ids": ids[start : start + IDS_PER_COMMAND]}
+def _questions(places: list[str], which: Which | None) -> Iterator[Ask]:
+    """Where to ask, and for which messages."""
+    if which is None:
+        yield from ({"queue": name} for name in places)
+        return
+    named = sort_out(places[-1], places, which)
+    for name, positions in named.positions.items():
+        yield from ({"queue": name, **part} for part in commands_for(positions, []))
+    for name in places if named.ids else []:
+        yield from ({"queue": name, **part} for part in commands_for([], named.ids))
 
 
 def _read(queue: str, reply: Reply) -> list[BrowsedStretch]:

@@ -1,62 +1,77 @@
 """What operators do to one queue, as plans: settings, looking, removing, moving, counting.
 
-Owns the commands and what their answers mean.  It never touches what a consumer holds.
+Owns the commands and what their answers mean.  What is asked of a partitioned queue is asked of
+each partition.  It never touches what a consumer holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from datetime import datetime
-from itertools import islice
 from typing import Any, NamedTuple
 
-from broker.client.ledger import merge
-from broker.client.options import instant_ms, milliseconds, require_id, settings_map
+from broker.client.naming import Named, Which, commands_for, sort_out
+from broker.client.options import instant_ms, milliseconds, settings_map
 from broker.client.plans import Ask, Plan
 from broker.client.put_batch import MessageId
-from broker.client.readable import ReadableMessage
 from broker.client.selector import Selector, wire_selector
-from broker.errors import BadField
-
-#: Ranges or ids of one command: a header has 16 KiB, an id up to 255 bytes.
-RANGES_PER_COMMAND = 500
-IDS_PER_COMMAND = 50
-
-#: A position, an id, a message, or several of these.
-Which = int | MessageId | ReadableMessage | Iterable[int | MessageId | ReadableMessage]
+from broker.client.whole import places_of, sum_jobs, whole_stats
+from broker.errors import BadField, QueueNotEmpty, QueueNotFound
+from broker.model.partitions import partition_settings
 
 
 class Changed(NamedTuple):
-    """How many of the named messages waited and were changed, and how many did not wait."""
+    """How many of the named messages waited and were changed, and which did not wait."""
 
     messages: int
-    missing: int
+    #: Positions or ids.  Of a partition's position its id, ``queue#2:17``.
+    missing: list[int | MessageId]
 
 
 def update(queue: str, settings: dict[str, Any]) -> Plan[dict[str, Any]]:
-    answer = yield {"cmd": "update", "queue": queue, "settings": settings_map(settings)}
+    """The partitions first: what is sent on to one that is not there brings the new settings."""
+    changes = settings_map(settings)
+    for name in (yield from places_of(queue))[:-1]:
+        try:
+            yield {"cmd": "update", "queue": name, "settings": partition_settings(changes)}
+        except QueueNotFound:
+            continue
+    answer = yield {"cmd": "update", "queue": queue, "settings": changes}
     settings_now: dict[str, Any] = answer["settings"]
     return settings_now
 
 
 def stats(queue: str) -> Plan[dict[str, Any]]:
-    answer = yield {"cmd": "stats", "queue": queue}
-    found: dict[str, Any] = answer["stats"]
+    found = yield from whole_stats(queue)
     return found
 
 
 def purge(queue: str) -> Plan[int]:
-    count: int = (yield {"cmd": "purge", "queue": queue})["count"]
+    count = 0
+    for answer in (yield from _ask_each(queue, {"cmd": "purge"})):
+        count += answer["count"]
     return count
 
 
 def delete(queue: str, if_empty: bool) -> Plan[int]:
-    count: int = (yield {"cmd": "delete", "queue": queue, "if_empty": if_empty})["count"]
+    names = yield from places_of(queue)
+    if if_empty and len(names) > 1:
+        held: int = (yield from whole_stats(queue))["messages"]
+        if held:
+            raise QueueNotEmpty(f"{queue} holds {held} messages in all its partitions")
+    count = 0
+    for name in names:
+        try:
+            answer = yield {"cmd": "delete", "queue": name, "if_empty": if_empty}
+        except QueueNotFound:
+            if name == queue:
+                raise
+        else:
+            count += answer["count"]
     return count
 
 
 def remove(queue: str, which: Which) -> Plan[Changed]:
-    changed = yield from _each({"cmd": "remove", "queue": queue}, which)
+    changed = yield from _change(queue, which, {"cmd": "remove"})
     return changed
 
 
@@ -65,12 +80,12 @@ def reschedule(
 ) -> Plan[Changed]:
     if (at is None) == (delay is None):
         raise BadField("reschedule needs either at or delay")
-    fields: Ask = {"cmd": "reschedule", "queue": queue}
+    fields: Ask = {"cmd": "reschedule"}
     if delay is not None:
         fields["delay_ms"] = milliseconds(delay)
     elif at is not None:
         fields["at_ms"] = instant_ms(at)
-    changed = yield from _each(fields, which)
+    changed = yield from _change(queue, which, fields)
     return changed
 
 
@@ -91,50 +106,79 @@ def redrive(
         "stop": stop or None,
     }
     fields = {name: value for name, value in given.items() if value is not None}
-    job: dict[str, Any] = yield {"cmd": "redrive", "queue": queue, **fields}
-    return job
+    names = yield from places_of(queue)
+    before = yield from whole_stats(queue)
+    if len(names) > 1 and (count_max is not None or per_second is not None):
+        raise BadField("a redrive of a partitioned queue has no bounds: redrive its partitions")
+    jobs: list[dict[str, Any]] = []
+    for name in names[:-1] or names:
+        try:
+            jobs.append((yield {"cmd": "redrive", "queue": name, **fields}))
+        except QueueNotFound:
+            if name == queue:
+                raise
+    return {**sum_jobs(jobs), "base": _redriven(before)}
 
 
-def _each(fields: Ask, which: Which) -> Plan[Changed]:
-    """One command for so many positions or ids as it may have, until all were told."""
-    positions, ids = sort_out(fields["queue"], which)
-    count = missing = 0
-    for named in (*_ranges_of(positions), *_ids_of(ids)):
-        answer = yield {**fields, **named}
-        count += answer["count"]
-        missing += answer["missing"]
-    return Changed(count, missing)
+def redriving(queue: str) -> Plan[dict[str, Any]]:
+    """The one that runs, as it stands; one that has ended where none does."""
+    found = yield from whole_stats(queue)
+    job = found.get("redrive") or {}
+    return {**job, "base": _redriven(found) - job.get("moved", 0)}
 
 
-def _ranges_of(positions: list[int]) -> Iterator[Ask]:
-    ranges = iter(merge([(position, 1, 0) for position in set(positions)]))
-    while part := list(islice(ranges, RANGES_PER_COMMAND)):
-        yield {"ranges": [[first, count] for first, count, _ in part]}
+def _redriven(stats: dict[str, Any]) -> int:
+    count: int = stats["counters"].get("redriven", 0)
+    return count
 
 
-def _ids_of(ids: list[MessageId]) -> Iterator[Ask]:
-    for start in range(0, len(ids), IDS_PER_COMMAND):
-        yield {"ids": ids[start : start + IDS_PER_COMMAND]}
+def _ask_each(queue: str, fields: Ask) -> Plan[list[Any]]:
+    """The answers of all partitions that are there, and of the queue itself."""
+    answers: list[Any] = []
+    for name in (yield from places_of(queue)):
+        try:
+            answers.append((yield {**fields, "queue": name}))
+        except QueueNotFound:
+            if name == queue:
+                raise
+    return answers
 
 
-def sort_out(queue: str, which: Which) -> tuple[list[int], list[MessageId]]:
-    """Positions and ids.  The id that a message has without one of its own tells its position."""
-    named = [which] if isinstance(which, int | str | bytes | ReadableMessage) else which
-    positions: list[int] = []
-    ids: list[MessageId] = []
-    for each in named:
-        if isinstance(each, int):
-            positions.append(each)
-        elif isinstance(each, ReadableMessage):
-            positions.append(each.position)
-        elif isinstance(each, str) and _is_position(queue, each):
-            positions.append(int(each.rpartition(":")[2]))
-        else:
-            require_id(each)
-            ids.append(each)
-    return positions, ids
+def _change(queue: str, which: Which, fields: Ask) -> Plan[Changed]:
+    """As many commands as it takes to name all, in each queue that holds some."""
+    places = yield from places_of(queue)
+    named = sort_out(queue, places, which)
+    count = 0
+    missing: list[int | MessageId] = []
+    for name, positions in named.positions.items():
+        for part in commands_for(positions, []):
+            answer = yield {**fields, "queue": name, **part}
+            count += answer["count"]
+            missing += _positions(queue, name, answer["missing"])
+    found, absent = yield from _change_ids(places, named, fields)
+    return Changed(count + found, [*missing, *absent])
 
 
-def _is_position(queue: str, message_id: str) -> bool:
-    name, colon, digits = message_id.rpartition(":")
-    return bool(colon) and name == queue and digits.isascii() and digits.isdigit()
+def _change_ids(places: list[str], named: Named, fields: Ask) -> Plan[tuple[int, list[MessageId]]]:
+    """An id is missing when no partition has it."""
+    count = 0
+    rest = named.ids
+    for name in places:
+        absent: list[MessageId] = []
+        for part in commands_for([], rest):
+            try:
+                answer = yield {**fields, "queue": name, **part}
+            except QueueNotFound:
+                if len(places) == 1:
+                    raise
+                absent += part["ids"]
+            else:
+                count += answer["count"]
+                absent += answer["missing"]
+        rest = absent
+    return count, rest
+
+
+def _positions(queue: str, place: str, ranges: list[list[int]]) -> list[int | MessageId]:
+    positions = [p for first, count, *_ in ranges for p in range(first, first + count)]
+    return [p if place == queue else f"{place}:{p}" for p in positions]

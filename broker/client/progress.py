@@ -14,6 +14,8 @@ POLL_S = 0.1
 class RedriveProgress:
     def __init__(self, queue: str, job: dict[str, Any]) -> None:
         self.queue = queue
+        #: What the queue had redriven when this began.
+        self._base: int = job["base"]
         #: Messages that have left the queue for where they belong.
         self.moved = 0
         #: Messages that are still to move.
@@ -22,13 +24,14 @@ class RedriveProgress:
         self.take(job)
 
     def take(self, job: dict[str, Any]) -> None:
-        self.moved = job.get("moved", self.moved)
+        self.moved = max(self.moved, job.get("moved", 0))
         self.left = job.get("left", 0)
         self.running = bool(job.get("running", False))
 
     def learn(self, stats: dict[str, Any]) -> None:
         """Stats without a redrive tell that it has come to its end."""
-        self.take(stats.get("redrive") or {})
+        moved = stats["counters"].get("redriven", 0) - self._base
+        self.take({**(stats.get("redrive") or {}), "moved": moved})
 
     def __repr__(self) -> str:
         state = "running" if self.running else "ended"

@@ -8,11 +8,14 @@ from typing import Any
 
 from broker.client import operations
 from broker.client.browsing import Browse, BrowsedMessage
-from broker.client.operations import Changed, Which
+from broker.client.naming import Which
+from broker.client.operations import Changed
 from broker.client.put_batch import MessageId
 from broker.client.selector import Selector
 from broker.client.sync_calls import SyncCalls
 from broker.client.sync_redrive import Redrive
+from broker.client.whole import places_of
+from broker.errors import QueueNotFound
 
 
 class QueueOperations:
@@ -54,9 +57,17 @@ class QueueOperations:
 
         With ``ids`` only those.  It is read page by page as the iteration goes on.
         """
-        pages = Browse(self.name, after, max, selector, ids)
+        places = self._calls.carry_out(places_of(self.name))
+        pages = Browse(places, after, max, selector, ids)
         while (fields := pages.command()) is not None:
-            yield from pages.take(self._calls.ask(fields))
+            try:
+                page = self._calls.ask(fields)
+            except QueueNotFound:
+                if len(places) == 1:
+                    raise
+                pages.skip()
+                continue
+            yield from pages.take(page)
 
     def remove(self, which: Which) -> Changed:
         """Removes messages that wait; those in flight stay their holder's and count as missing."""
@@ -93,7 +104,7 @@ class QueueOperations:
 
     def redriving(self) -> Redrive:
         """The redrive of this queue that somebody began, as it stands; to look at, or to stop."""
-        job = self.stats().get("redrive") or {}
+        job = self._calls.carry_out(operations.redriving(self.name))
         return Redrive(self._calls, self.name, job)
 
     def purge(self) -> int:

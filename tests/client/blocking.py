@@ -15,7 +15,7 @@ from patterns import AsyncClient
 T = TypeVar("T")
 
 #: Methods of the async faces that return at once; every other one is awaited.
-PLAIN = frozenset({"consume", "consume_batches"})
+PLAIN = frozenset({"browse", "consume", "consume_batches"})
 
 
 class Loop:
@@ -63,7 +63,12 @@ class Blocking:
         self._loop.run(self._wrapped.__aexit__(*exc))
 
     def _awaiting(self, method: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
-        return lambda *args, **kwargs: self._wrap(self._loop.run(method(*args, **kwargs)))
+        def call(*args: Any, **kwargs: Any) -> Any:
+            given = [_unwrapped(each) for each in args]
+            named = {name: _unwrapped(value) for name, value in kwargs.items()}
+            return self._wrap(self._loop.run(method(*given, **named)))
+
+        return call
 
     def _calling(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -74,7 +79,8 @@ class Blocking:
 
     def _iterating(self, method: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
         def iterate(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            generator = method(*args, **kwargs)
+            named = {name: _unwrapped(value) for name, value in kwargs.items()}
+            generator = method(*args, **named)
             try:
                 while True:
                     try:
@@ -93,6 +99,12 @@ class Blocking:
             value, tuple
         )
         return Blocking(self._loop, value) if is_face else value
+
+
+def _unwrapped(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unwrapped(each) for each in value]
+    return value._wrapped if isinstance(value, Blocking) else value
 
 
 class BlockingClient(Blocking):

@@ -16,6 +16,9 @@ OUTBOX = "$outbox"
 
 #: A slot puts what leaves its queues as a producer of its own; no client's id begins so.
 TRANSFER_PRODUCER = b"$transfer/"
+#: Recurring schedules put as producers of their own.
+SCHEDULE_PRODUCER = b"$schedule/"
+BROKERS_PRODUCERS = (TRANSFER_PRODUCER, SCHEDULE_PRODUCER)
 
 _NAME = re.compile(r"[A-Za-z0-9_#-]+(?:\.[A-Za-z0-9_#-]+)*", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)

@@ -7,8 +7,10 @@ opens, and the row stays until the batch is erased, so that a restart finds it a
 
 from __future__ import annotations
 
+from broker import limits
 from broker.core.bodies import IndexRow
 from broker.core.machine import SlotMachine
+from broker.core.own_due_times import give_timed, open_row
 from broker.core.portion import Portion
 from broker.core.queue import Queue
 from broker.model.stored_batch import Extent, StoredBatch
@@ -18,6 +20,8 @@ def come_due(machine: SlotMachine) -> None:
     """Makes ready what is due, a bounded number of batches a turn."""
     for row in machine.due.take(machine.now):
         _open(machine, row)
+    if machine.timetable:
+        give_timed(machine)
 
 
 def expect_batch(machine: SlotMachine, queue: Queue, batch: StoredBatch) -> None:
@@ -39,6 +43,9 @@ def _open(machine: SlotMachine, row: IndexRow) -> None:
     if row.first >= queue.ledger.next_position:
         # Not committed yet; its commit opens it.
         del machine.due_rows[row]
+        return
+    if row.lane >= limits.TIMED_LANES:
+        open_row(machine, row)
         return
     extent = Extent(row.lane, row.first, row.length)
     for first, count in queue.fresh_ranges(row.first, row.length):

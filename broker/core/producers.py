@@ -12,7 +12,7 @@ from typing import Any
 from broker.errors import ProducerExpired, ProducerFenced
 from broker.limits import PRODUCER_IDLE, PRODUCERS_PER_SLOT_MAX, SEQUENCE_WINDOW
 from broker.model.replies import Reply
-from broker.names import TRANSFER_PRODUCER
+from broker.names import BROKERS_PRODUCERS
 
 #: (producer id, queue number)
 Key = tuple[bytes, int]
@@ -20,9 +20,9 @@ _WINDOW_MASK = (1 << SEQUENCE_WINDOW) - 1
 
 
 def is_slot(key: Key) -> bool:
-    """True for a slot that puts what leaves its queues.  Its window is kept for good, and where
-    there is none the queue is newer than the line to it."""
-    return key[0].startswith(TRANSFER_PRODUCER)
+    """True for a slot that puts what leaves its queues, and for a recurring schedule.  Its window
+    is kept for good, and where there is none the queue is newer than the line to it."""
+    return key[0].startswith(BROKERS_PRODUCERS)
 
 
 class Verdict(Enum):

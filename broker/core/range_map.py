@@ -32,6 +32,10 @@ class RangeMap(Generic[V]):
             count, value = parts[first]
             yield first, count, value
 
+    def values(self) -> list[V]:
+        """The values, in no order; one that several ranges share may come several times."""
+        return [value for _, value in self._parts.values()]
+
     def add(self, first: int, count: int, value: V) -> None:
         """Adds a range that overlaps none."""
         firsts = self._firsts
@@ -83,6 +87,21 @@ class RangeMap(Generic[V]):
             self._remove(low, size)
         return taken
 
+    def take_all(self, ranges: list[tuple[int, int]]) -> list[tuple[int, int, V]]:
+        """``take`` of ranges that ascend and are held, which costs less than one by one."""
+        first, end = ranges[0][0], ranges[-1][0] + ranges[-1][1]
+        if len(ranges) == 1:
+            return self.take(first, end - first)
+        low = max(bisect_right(self._firsts, first) - 1, 0)
+        high = bisect_left(self._firsts, end)
+        starts = self._firsts[low:high]
+        held = [(start, *self._parts.pop(start)) for start in starts]
+        taken, left = _parted(held, ranges)
+        self._firsts[low:high] = [start for start, _, _ in left]
+        self._parts.update((start, (count, value)) for start, count, value in left)
+        self.positions -= sum(count for _, count, _ in taken)
+        return taken
+
     def _remove(self, low: int, size: int) -> None:
         """Removes [low, low + size), which lies inside one range."""
         index = bisect_right(self._firsts, low) - 1
@@ -99,3 +118,28 @@ class RangeMap(Generic[V]):
         self._firsts.clear()
         self._parts.clear()
         self.positions = 0
+
+
+def _parted(
+    held: list[tuple[int, int, V]], ranges: list[tuple[int, int]]
+) -> tuple[list[tuple[int, int, V]], list[tuple[int, int, V]]]:
+    """(what of ``held`` lies in ``ranges``, the rest); both ascend."""
+    taken: list[tuple[int, int, V]] = []
+    left: list[tuple[int, int, V]] = []
+    index = 0
+    for start, count, value in held:
+        low, end = start, start + count
+        while index < len(ranges) and ranges[index][0] < end:
+            first, size = ranges[index]
+            if first > low:
+                left.append((low, first - low, value))
+            low = min(first + size, end)
+            begin = max(first, start)
+            if begin < low:
+                taken.append((begin, low - begin, value))
+            if first + size > end:
+                break
+            index += 1
+        if low < end:
+            left.append((low, end - low, value))
+    return taken, left

@@ -100,14 +100,14 @@ def head_of(
         if back is not None and len(back):
             first, count, portion = back.head()
             if part is None or first < part[1]:
-                found = _read_back(queue, bodies, portion.extent.lane, first, count)
+                found = read_back(queue, bodies, portion.extent.lane, first, count)
                 return number, found, portion.attempts, True
         if part is not None:
             return number, part, 0, False
     return None
 
 
-def _read_back(
+def read_back(
     queue: Queue, bodies: Bodies, lane: int, first: int, count: int
 ) -> tuple[StoredBatch, int, int]:
     if lane >= limits.TIMED_LANES:

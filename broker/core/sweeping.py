@@ -8,9 +8,9 @@ trim.
 from __future__ import annotations
 
 from broker import limits
-from broker.core.bodies import IndexRow
 from broker.core.lane_stream import LaneStream
 from broker.core.machine import SlotMachine
+from broker.core.own_due_times import finished_rows
 from broker.core.queue import Queue
 from broker.errors import UnreadableMessage
 from broker.model.entries import LaneSweep, Returned, Trimmed
@@ -29,25 +29,8 @@ def maybe_trim(machine: SlotMachine, checkpoint_lsn: int) -> None:
         queue = machine.queues.get(number)
         if queue is not None and not queue.deleted:
             sweeps += _sweeps(machine, queue, position)
-    due = _finished_due(machine, mark.positions)
+    due = finished_rows(machine, mark.positions)
     machine.propose(Trimmed(mark.lsn, sweeps, list(due)))
-
-
-def _finished_due(machine: SlotMachine, positions: dict[int, int]) -> list[IndexRow]:
-    """Delayed batches that came due and are settled as a whole, up to the mark; and rows of
-    queues that are deleted."""
-    finished: list[IndexRow] = []
-    for row in machine.due_rows:
-        queue = machine.queues.get(row.number)
-        if queue is None:
-            finished.append(row)
-            continue
-        is_covered = row.first + row.length <= positions.get(row.number, 0)
-        if is_covered and not queue.ledger.settled.live_ranges(row.first, row.length):
-            finished.append(row)
-    for row in finished:
-        del machine.due_rows[row]
-    return finished
 
 
 def _sweeps(machine: SlotMachine, queue: Queue, position: int) -> list[LaneSweep]:
@@ -133,7 +116,7 @@ def _live_intervals(machine: SlotMachine, queue: Queue) -> dict[int, list[Interv
     found: dict[int, list[Interval]] = {}
     portions = [lease.portion for _, _, lease in queue.leases.ranges]
     for book in [*queue.back.values(), queue.resting]:
-        portions += [portion for _, _, portion in book]
+        portions += book.values()
     extents = [portion.extent for portion in portions]
     extents += [move.extent for _, _, move in queue.departing]
     for entry in machine.log.uncommitted_of(queue.ledger.number):

@@ -9,6 +9,7 @@ from typing import Any
 
 from broker import limits
 from broker.errors import BadField, MsgQueueError, UnknownSetting
+from broker.model.recurring import read_schedules
 from broker.names import require_name
 
 
@@ -149,9 +150,8 @@ def _name(name: str, value: Any) -> None:
         raise BadField(f"{name}: {error.text}") from None
 
 
-def _mapping(name: str, value: Any) -> None:
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise BadField(f"{name} must be a map with text keys")
+def _schedules(name: str, value: Any) -> None:
+    read_schedules(value)
 
 
 _CHECKS: dict[str, Check] = {
@@ -177,7 +177,7 @@ _CHECKS: dict[str, Check] = {
     "exclusive": _boolean,
     "paused": _boolean,
     "partitions": _integer(1, limits.PARTITIONS_MAX),
-    "schedules": _mapping,
+    "schedules": _schedules,
 }
 _OPTIONAL = {f.name for f in fields(QueueSettings) if f.default is None}
 #: What an operator changes on a running queue; declaring the queue again minds none of it.

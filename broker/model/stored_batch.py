@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from array import array
+from typing import Any, NamedTuple
 
 
 class StoredBatch:
@@ -18,12 +19,15 @@ class StoredBatch:
         "columns",
         "count",
         "due_at",
+        "due_times",
         "expires_at",
         "first",
+        "headers",
         "lane",
         "offsets",
         "properties",
         "put_at",
+        "read_columns",
         "size",
     )
 
@@ -45,6 +49,9 @@ class StoredBatch:
         self.put_at = put_at
         self.expires_at = expires_at
         self.due_at = due_at
+        #: Of a batch whose messages have instants of their own: one for each; ``due_at`` is then
+        #: the first of them.
+        self.due_times: array[int] | None = None
         self.properties = properties
         self.columns = columns
         self.batch = batch
@@ -52,6 +59,9 @@ class StoredBatch:
         self.size = len(batch) + len(columns)
         #: Where each element begins; found when the batch is first cut.
         self.offsets: list[int] | None = None
+        #: Decoded columns and headers; found by ``core/reading.py`` when first asked for.
+        self.read_columns: dict[str, list[Any]] | None = None
+        self.headers: list[dict[str, Any]] | None = None
 
     @property
     def end(self) -> int:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 import msgpack
 
 from broker.cluster.view import Change, ClusterView, Swap, SwapAnswer
+from broker.core.schedules import Scheduled, note_schedule, put_scheduled, schedules_of
 from broker.core.session import Session
 from broker.errors import NotPrimary
 from broker.model.replies import Reply
@@ -171,6 +172,34 @@ class Node:
         assert self._federation is not None, "a broker that is alone has no coordinator"
         self._reception.now = max(self._reception.now, now_ms)
         return self._federation
+
+    # Recurring schedules
+
+    def schedules(self, now_ms: int) -> list[Scheduled]:
+        """Those of the slots that this broker serves and acts for."""
+        found: list[Scheduled] = []
+        for replica in self._replicas:
+            if replica.machine.is_serving and self._may_act(replica, now_ms):
+                replica.machine.log.advance_time(now_ms)
+                before = replica.log.last_lsn
+                found += schedules_of(replica.machine)
+                if replica.log.last_lsn > before:
+                    self._active[replica.slot] = replica
+        return found
+
+    def put_scheduled(self, now_ms: int, scheduled: Scheduled, at: int) -> None:
+        """Puts a schedule's message for one instant, once; raises what refuses it for now."""
+        replica = self._replicas.find(scheduled.slot)
+        assert replica is not None
+        replica.machine.log.advance_time(now_ms)
+        self._active[replica.slot] = replica
+        put_scheduled(replica.machine, scheduled.queue, scheduled.name, at)
+
+    def note_schedule(self, scheduled: Scheduled, next_at: int, error: str) -> None:
+        """What the stats of its queue say of a schedule."""
+        replica = self._replicas.find(scheduled.slot)
+        assert replica is not None
+        note_schedule(replica.machine, scheduled, next_at, error)
 
     # Turns
 

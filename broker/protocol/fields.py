@@ -12,7 +12,7 @@ from broker.errors import BadField, TooLarge
 from broker.limits import PRODUCER_BYTES_MAX, RANGES_MAX
 from broker.model.commands import Range
 from broker.model.message_ids import hash_of_id
-from broker.names import TRANSFER_PRODUCER, require_name
+from broker.names import BROKERS_PRODUCERS, require_name
 
 Check = Callable[[Any], Any]
 #: No position, count or instant is larger; keeps sums inside 64 bits.
@@ -73,9 +73,9 @@ _producer = binary(1, PRODUCER_BYTES_MAX)
 
 
 def producer(value: Any) -> bytes:
-    """A client's id; what slots put is told from what clients put by theirs."""
+    """A client's id; what the broker puts is told from what clients put by theirs."""
     given = bytes(_producer(value))
-    if given.startswith(TRANSFER_PRODUCER):
+    if given.startswith(BROKERS_PRODUCERS):
         raise BadField("begins as the ids of the broker's own producers do")
     return given
 

@@ -28,6 +28,7 @@ from broker.server.counter_report import CounterReport
 from broker.server.ending import Ending
 from broker.server.logs import log_event
 from broker.server.membership import Membership
+from broker.server.schedules import Schedules
 from broker.server.wake_pipe import WakePipe
 from broker.server.watermarks import Watermarks
 from broker.storage.store import Store
@@ -93,6 +94,7 @@ class Reactor:
             node.counters,
             {} if membership is None else membership.counters,
         )
+        self._schedules = Schedules(node)
         self._scanned_bytes = 0
         self._alarm: str | None = None
         self._is_held = False
@@ -217,6 +219,7 @@ class Reactor:
             log_event(_log, logging.WARNING, event, reason=alarm or self._alarm)
         self._alarm = alarm
         self._node.set_alarm(alarm)
+        self._schedules.look(now_ms)
         if self._clients.is_drained:
             self._cut_unread()
         if now_ms >= self._report_at:

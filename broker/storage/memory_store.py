@@ -91,6 +91,9 @@ class MemoryStore:
     def get(self, family: Family, key: bytes) -> bytes | None:
         return self._families[family].values.get(key)
 
+    def get_many(self, family: Family, keys: list[bytes]) -> list[bytes | None]:
+        return [self.get(family, key) for key in keys]
+
     def scan(
         self, family: Family, low: bytes, high: bytes, count_max: int, bytes_max: int
     ) -> list[tuple[bytes, bytes]]:

@@ -134,7 +134,8 @@ class SlotStore:
         low, high = keys.instance_keys(self.instance)
         if after is not None:
             low = keys.index_key(self.instance, *after[:4]) + b"\0"
-        rows = self._store.scan(family, low, high, count_max, 1 << 20)
+        # Bounded in rows alone: fewer than were asked for are all that there are.
+        rows = self._store.scan(family, low, high, count_max, 1 << 30)
         return [
             IndexRow(*keys.decode_index_key(key), int.from_bytes(value[:4], "big"))
             for key, value in rows

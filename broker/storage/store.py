@@ -68,6 +68,9 @@ class Store(Protocol):
 
     def get(self, family: Family, key: bytes) -> bytes | None: ...
 
+    def get_many(self, family: Family, keys: list[bytes]) -> list[bytes | None]:
+        """The value of each key, in their order."""
+
     def scan(
         self, family: Family, low: bytes, high: bytes, count_max: int, bytes_max: int
     ) -> list[tuple[bytes, bytes]]:

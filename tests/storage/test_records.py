@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import pytest
@@ -20,6 +21,14 @@ from broker.storage.records import (
 )
 
 BODY = StoredBatch(5, 40, 2, 1_000, 9_000, b"\x80", b"\x81\xa3ids\x92\x01\x02", b"\x92\xc0\xc0")
+
+
+def timed_put() -> entries.TimedPut:
+    body = StoredBatch(36, 40, 2, 1_000, 0, b"", b"", b"\x92\xc0\xc0", 5_000)
+    body.due_times = array("Q", [2**40, 5_000])
+    return entries.TimedPut(3, body, sources=[(b"p", 2)], ids=b"", step=7)
+
+
 ENTRIES: list[entries.Entry] = [
     entries.EpochStart(7),
     entries.QueueDeclared(3, b"u" * 16, "a.b", {"lease_ms": 5_000, "ttl_ms": None}),
@@ -43,6 +52,7 @@ ENTRIES: list[entries.Entry] = [
         [(b"p", 7)],
     ),
     entries.IdsSwept(3, [(0, 10), (2**40, 1)]),
+    timed_put(),
     entries.PutRepeated(3, [(b"p", 2**40)]),
     entries.Cleared(3, "dead", [(2**40, 1)], [(2, 3)], {5: (3, 600)}),
 ]
@@ -67,7 +77,8 @@ def facts(value: Any) -> Any:
         return value
     body = value.body
     place = (body.lane, body.first, body.count, body.size, body.expires_at)
-    return value.number, place, value.sources, value.ids
+    step = value.step if isinstance(value, entries.TimedPut) else 0
+    return value.number, place, body.due_times, step, value.sources, value.ids
 
 
 def slots(body: StoredBatch) -> list[Any]:

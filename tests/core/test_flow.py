@@ -312,3 +312,36 @@ def test_in_an_alarm_puts_are_refused_and_consumers_go_on(rig: NodeRig, reason: 
     assert rig.stats("q")["messages"] == 0
     rig.node.set_alarm(None)
     assert bodies(put(rig, b"c")) == [b"c"]
+
+
+# Over restarts
+
+
+def test_what_is_taken_again_after_a_restart_may_exceed_the_bound(rig: NodeRig) -> None:
+    declare(rig, max_in_flight=1)
+    rig.put("q", b"low")
+    held = rig.get("q")
+    rig.put("q", b"high", priority=9)
+    rig.crash()
+    rig.hello()
+    rig.hello(OTHER)
+    assert rig.get("q", peer=OTHER).bodies() == [b"high"]
+    fields = {"queue": "q", "tag": held["tag"], "ranges": held.ranges()}
+    assert rig.ask(PEER, "extend", **fields)["held"] == held.ranges()
+    assert rig.stats("q")["in_flight"] == 2
+    rig.put("q", b"third")
+    assert rig.settle("ack", held)["count"] == 1
+    assert rig.get("q").messages() == []
+
+
+@pytest.mark.parametrize("end", ["crash", "restart"])
+def test_bounds_hold_again_after_a_restart(rig: NodeRig, end: str) -> None:
+    declare(rig, max_in_flight=2, exclusive=True)
+    rig.put("q", *[b"x"] * 9)
+    assert len(bodies(consume(rig))) == 2
+    getattr(rig, end)()
+    rig.hello()
+    rig.hello(OTHER)
+    assert len(bodies(consume(rig))) == 2
+    assert consume(rig, peer=OTHER)[0].re == "ok"
+    assert [c["active"] for c in rig.stats("q")["consumer_list"]] == [True, False]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgpack
 import pytest
 
@@ -191,7 +193,7 @@ def test_a_paused_queue_drops_too(rig: NodeRig) -> None:
 
 @pytest.mark.parametrize("limit", [{"max_messages": 50}, {"max_bytes": 500}])
 def test_a_long_run_keeps_the_limit_and_counts_every_message(
-    rig: NodeRig, limit: dict[str, int]
+    rig: NodeRig, limit: dict[str, Any]
 ) -> None:
     declare(rig, **limit)
     total = 0

@@ -34,6 +34,7 @@ def require_sound(rig: NodeRig, queue: Queue) -> None:
     assert queue.proposed_messages == 0
     assert queue.proposed_bytes == 0
     assert queue.proposed_next == ledger.next_position
+    assert queue.settling_messages == queue.settling_bytes == 0
     batches = stored_batches(rig, queue)
     live = _spread(ledger.settled.live_ranges(0, ledger.next_position))
     sizes: dict[int, int] = {}
@@ -48,6 +49,8 @@ def require_sound(rig: NodeRig, queue: Queue) -> None:
         assert lane.bytes == sizes.get(number, 0)
     assert ledger.messages == len(live)
     assert ledger.bytes == sum(sizes.values())
+    leased = _spread([(first, count) for first, count, _ in queue.leases.ranges])
+    assert queue.leases.bytes == sum(batches[p].bytes_between(p, 1) for p in leased)
     _require_placed_once(queue, live, batches)
 
 

@@ -39,11 +39,20 @@ def test_below_the_reserve_puts_are_refused_and_consuming_goes_on(
     assert "puts are refused" in broker.stderr
 
 
-def test_above_the_memory_mark_puts_are_refused(tmp_path: Path, clients: WireClients) -> None:
-    with BrokerProcess(tmp_path, ["--memory-max", "1MiB"]) as broker:
-        refused = clients.open(broker.endpoint).put("orders", [b"body"])
+def test_above_the_memory_mark_puts_are_refused_and_consuming_goes_on(
+    broker: BrokerProcess, client: WireClient, clients: WireClients
+) -> None:
+    assert client.put("orders", [b"one", b"two"]).name == "ok"
+    assert broker.terminate() == 0
+    broker.args = ["--memory-max", "1MiB"]
+    broker.restart()
+    client = clients.open(broker.endpoint)
+    refused = client.put("orders", [b"three"])
     assert refused.name == "resource_alarm"
     assert refused.header["text"].startswith("memory:")
+    delivery = client.get("orders")
+    assert bodies_of(delivery) == [b"one", b"two"]
+    assert client.ack_all(delivery).name == "ok"
 
 
 @pytest.fixture

@@ -129,6 +129,8 @@ class Census:
                 continue
             for queue in replica.machine.queues.values():
                 if is_hidden(queue.name):
+                    # What transactions put and no target has taken yet.
+                    totals["departing"] += queue.departing.positions
                     continue
                 totals["queues"] += 1
                 for name, number in totals_of(queue).items():

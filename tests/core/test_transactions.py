@@ -309,6 +309,19 @@ def test_nobody_sees_the_queue_between(one: NodeRig) -> None:
     assert one.put(OUTBOX, b"a")["error"] == "name_not_allowed"
 
 
+def test_what_no_target_takes_is_counted_and_comes_when_it_does() -> None:
+    one = NodeRig(slots=1, auto_declare=False)
+    one.hello()
+    one.ask(PEER, "declare", queue="in")
+    one.put("in", b"a")
+    transact(one, 0, [one.get("in")], {"out": [b"x", b"y"]})
+    assert one.ask(PEER, "stats")["stats"]["departing"] == 2
+    one.ask(PEER, "declare", queue="out")
+    one.pass_time(2_000)
+    assert one.get("out").bodies() == [b"x", b"y"]
+    assert one.ask(PEER, "stats")["stats"]["departing"] == 0
+
+
 def test_what_is_with_its_target_leaves_nothing_behind(one: NodeRig) -> None:
     for seq in range(40):
         one.put("in", b"a")

@@ -224,6 +224,21 @@ STEPS = [
     Step("stats_of_all", "of the broker", {"cmd": "stats", "req": 28}),
     Step("queues", "names in pages", {"cmd": "queues", "req": 29, "after": "events", "max": 1}),
     Step("map", "who owns which slot; a lone broker owns them all", {"cmd": "map", "req": 51}),
+    Step(
+        "redrive",
+        "what died in a queue goes back there; here nothing did",
+        {"cmd": "redrive", "req": 90, "queue": "orders", "max": 100, "per_second": 50},
+    ),
+    Step(
+        "redrive_itself",
+        "bad_field: the messages are there",
+        {"cmd": "redrive", "req": 91, "queue": "orders", "to": "orders"},
+    ),
+    Step(
+        "redrive_stop",
+        "ends it",
+        {"cmd": "redrive", "req": 92, "queue": "orders", "stop": True},
+    ),
     Step("purge", "removes what waits", {"cmd": "purge", "req": 30, "queue": "orders"}),
     Step("delete_full", "a message is in flight", {"cmd": "delete", "req": 31, "queue": "orders"}),
     Step(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import pickle
 from datetime import UTC, datetime
 from typing import Any
 
@@ -192,3 +194,33 @@ def test_a_message_beyond_every_bound_is_refused_before_it_is_sent() -> None:
         cut([bytes(17 * 2**20)])
     with pytest.raises(TooLarge):
         options.put_element(bytes(17 * 2**20), None, None)
+
+
+RAN: list[str] = []
+
+
+def note_that_it_ran() -> None:
+    RAN.append("ran")
+
+
+class Trap:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return note_that_it_ran, ()
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/x-python-serialize",
+        "application/python-pickle",
+        "application/x-pickle",
+        "application/x-yaml",
+        *("application/json", "application/msgpack", "text/plain"),
+    ],
+)
+def test_no_content_type_ever_runs_code(content_type: str) -> None:
+    RAN.clear()
+    raw = pickle.dumps(Trap(), protocol=0)
+    with contextlib.suppress(CannotDecode):
+        assert decode_body(raw, content_type) in (raw, raw.decode())
+    assert RAN == []

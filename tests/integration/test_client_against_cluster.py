@@ -118,3 +118,23 @@ def test_messages_that_are_held_while_the_owner_leaves_can_be_settled(
     two.ack(wait=True)
     assert orders.stats()["messages"] == 0
     assert mq.counters["leases_lost"] == 0
+
+
+def test_partitions_on_all_brokers_lose_and_double_nothing_over_a_kill_9(
+    connect: Connect, cluster: ClusterProcess
+) -> None:
+    orders = connect().queue(QUEUE, partitions=6)
+    keys = [f"key-{number % 40}" for number in range(1_200)]
+    confirms = []
+    for number, key in enumerate(keys):
+        confirms.append(orders.put(b"%d" % number, key=key))
+        if number == 400:
+            confirms[200].wait(WAIT_S)
+            cluster.brokers[cluster.primary_of(f"{QUEUE}#2")].kill()
+    places = [confirm.wait(WAIT_S).queue for confirm in confirms]
+    assert len(set(zip(keys, places, strict=True))) == 40
+    seen: dict[str, list[int]] = {}
+    for message in orders.consume(max=1_200, timeout=WAIT_S):
+        seen.setdefault(message.key, []).append(int(message.body))
+        message.ack()
+    assert seen == {f"key-{n}": list(range(n, 1_200, 40)) for n in range(40)}

@@ -25,6 +25,7 @@ from broker.client.stretch import Death
 from broker.client.sync_client import Client
 from broker.client.sync_queue import Queue
 from broker.client.sync_redrive import Redrive
+from broker.client.transaction import AsyncTransaction, Transaction
 from broker.errors import (
     BadField,
     CannotDecode,
@@ -40,6 +41,7 @@ from broker.errors import (
     MsgQueueError,
     NameNotAllowed,
     ProducerExpired,
+    ProducerFenced,
     QueueDeleted,
     QueueFull,
     QueueNotEmpty,
@@ -48,6 +50,7 @@ from broker.errors import (
     SequenceTooOld,
     SettingsMismatch,
     TooLarge,
+    TransactionSpansSlots,
     UnknownSetting,
     WaitTimeout,
 )
@@ -60,6 +63,7 @@ __all__ = [
     "AsyncMessageBatch",
     "AsyncQueue",
     "AsyncRedrive",
+    "AsyncTransaction",
     "BadField",
     "BatchResult",
     "BrowsedMessage",
@@ -84,6 +88,7 @@ __all__ = [
     "MsgQueueError",
     "NameNotAllowed",
     "ProducerExpired",
+    "ProducerFenced",
     "PutResult",
     "Queue",
     "QueueDeleted",
@@ -95,6 +100,8 @@ __all__ = [
     "SequenceTooOld",
     "SettingsMismatch",
     "TooLarge",
+    "Transaction",
+    "TransactionSpansSlots",
     "UnknownSetting",
     "WaitTimeout",
     "exists",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from broker.client.named_puts import NamedProducer, instance_of
-from broker.errors import ConnectionLost, NameNotAllowed, ProducerFenced
+from patterns import ConnectionLost, NameNotAllowed, ProducerFenced
 from tests.client.conftest import Connect
 from tests.client.rig import Rig, Sent
 from tests.client.scripted_broker import ScriptedBroker

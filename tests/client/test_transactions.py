@@ -8,7 +8,7 @@ import pytest
 
 from broker.client.options import credit_window
 from broker.client.put_batch import PutBatch, PutSpec
-from broker.errors import BadField, LeaseLost, ResourceAlarm, TransactionSpansSlots, WaitTimeout
+from patterns import BadField, LeaseLost, ResourceAlarm, TransactionSpansSlots, WaitTimeout
 from tests.client.conftest import Connect
 from tests.client.faults import ignore, refuse
 from tests.client.rig import Rig, Sent

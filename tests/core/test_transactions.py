@@ -355,3 +355,25 @@ def test_puts_without_the_deciding_entry_are_removed_when_a_reign_begins(one: No
     assert one.queue(OUTBOX).ledger.messages == 0
     assert one.get("out").bodies() == [b"x"]
     assert one.get("in").bodies() == [b"b"]
+
+
+@pytest.mark.parametrize("settings", [{"ordering": "key"}, {"max_in_flight": 1}], ids=str)
+def test_what_it_settles_makes_room_for_the_next(one: NodeRig, settings: dict[str, Any]) -> None:
+    one.ask(PEER, "declare", queue="in", settings=settings)
+    for body in (b"a", b"b"):
+        one.put("in", body, key="k")
+    one.command(PEER, "consume", queue="in", consumer=1, credit=10)
+    (first,) = [sent for sent in one.run() if sent.re == "messages"]
+    mark = len(one.sent)
+    transact(one, 0, [first], {"out": [b"x"]})
+    (second,) = [sent for sent in one.sent[mark:] if sent.re == "messages"]
+    assert (first.bodies(), second.bodies()) == ([b"a"], [b"b"])
+
+
+def test_what_it_settles_frees_its_id(one: NodeRig) -> None:
+    one.ask(PEER, "declare", queue="in", settings={"dedup": "unsettled"})
+    frames = (msgpack.packb({"ids": ["i"]}), msgpack.packb([b"a"]))
+    one.ask(PEER, "put", *frames, queue="in", count=1)
+    assert one.ask(PEER, "put", *frames, queue="in", count=1)["duplicates"] == [0]
+    transact(one, 0, [one.get("in")], {"out": [b"x"]})
+    assert one.ask(PEER, "put", *frames, queue="in", count=1)["first"] == 1

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from broker.errors import LeaseLost, ProducerFenced
 from broker.model.slots import slot_of
-from patterns import Client
+from patterns import Client, LeaseLost, ProducerFenced
 from tests.client.blocking import BlockingClient
 from tests.integration.conftest import Connect
 from tests.support.broker_process import BrokerProcess

@@ -25,11 +25,10 @@ from broker.model.entries import (
     ExpirySwept,
     IdsSwept,
     QueueDeleted,
-    TimedPut,
     Trimmed,
 )
 from broker.model.stored_batch import StoredBatch
-from broker.storage import id_rows, keys, timed_rows
+from broker.storage import batch_rows, id_rows, keys, timed_rows
 from broker.storage.records import (
     decode_body,
     decode_log_row,
@@ -170,28 +169,11 @@ class SlotStore:
         value, body_crc = None, 0
         if isinstance(entry, BatchPut):
             value, body_crc = encode_body(entry.body)
-            self._put_body(ops, entry, value)
+            batch_rows.put_batch(ops, self.instance, entry, value)
         row, self.chain = encode_log_row(epoch, proposed.now, entry, self.chain, body_crc)
         proposed.chain = self.chain
         ops.put(Family.LOG, keys.log_key(self.instance, proposed.lsn), row)
         return WrittenRow(proposed.lsn, row, value)
-
-    def _put_body(self, ops: WriteOps, entry: BatchPut, value: bytes) -> None:
-        body = entry.body
-        if isinstance(entry, TimedPut):
-            timed_rows.put_timed(ops, self.instance, entry)
-        else:
-            ops.put(Family.BODY, self._body_key(entry), value)
-            place = (entry.number, body.lane, body.first, body.count)
-            if body.expires_at:
-                self._put_index_row(ops, Family.EXPIRY, IndexRow(body.expires_at, *place))
-            if body.due_at:
-                self._put_index_row(ops, Family.DUE, IndexRow(body.due_at, *place))
-        if entry.ids:
-            id_rows.put_ids(ops, self.instance, entry)
-
-    def _body_key(self, entry: BatchPut) -> bytes:
-        return keys.body_key(self.instance, entry.number, entry.body.lane, entry.body.first)
 
     def write_received(
         self, ops: WriteOps, machine: SlotMachine, rows: list[bytes], bodies: list[bytes]
@@ -208,11 +190,8 @@ class SlotStore:
                 value = next(values, None)
                 if value is None:
                     raise DataDamaged(f"log row {lsn} came without its batch")
-                if isinstance(found.entry, TimedPut):
-                    timed_rows.take_whole(lsn, found.entry, value)
-                else:
-                    _require_sound_body(lsn, found.entry, value)
-                self._put_body(ops, found.entry, value)
+                batch_rows.require_sound(lsn, found.entry, value)
+                batch_rows.put_batch(ops, self.instance, found.entry, value)
             self.chain = found.chain
             log.receive(Proposed(lsn, found.now, found.entry, found.chain), found.epoch)
             ops.put(Family.LOG, keys.log_key(self.instance, lsn), row)
@@ -227,20 +206,8 @@ class SlotStore:
         """Takes the entries above ``lsn`` out of the log, and their bodies with them."""
         for proposed in machine.log.cut(lsn):
             ops.delete(Family.LOG, keys.log_key(self.instance, proposed.lsn))
-            entry = proposed.entry
-            if isinstance(entry, TimedPut):
-                timed_rows.cut_timed(ops, self.instance, entry)
-            elif isinstance(entry, BatchPut):
-                body = entry.body
-                ops.delete(Family.BODY, self._body_key(entry))
-                place = (entry.number, body.lane, body.first)
-                if body.expires_at:
-                    key = keys.index_key(self.instance, body.expires_at, *place)
-                    ops.delete(Family.EXPIRY, key)
-                if body.due_at:
-                    ops.delete(Family.DUE, keys.index_key(self.instance, body.due_at, *place))
-            if isinstance(entry, BatchPut) and entry.ids:
-                id_rows.cut_ids(ops, self.instance, entry)
+            if isinstance(proposed.entry, BatchPut):
+                batch_rows.cut_batch(ops, self.instance, proposed.entry)
         self.chain = machine.log.last_chain
 
     def read_entries(self, first_lsn: int, last_lsn: int, bytes_max: int) -> list[WrittenRow]:
@@ -252,31 +219,20 @@ class SlotStore:
         for key, row in self._store.scan(Family.LOG, low, high, READ_ENTRIES, bytes_max):
             lsn = keys.lsn_of(key)
             entry = decode_stored_entry(lsn, row)
-            value = self._read_body(lsn, entry) if isinstance(entry, BatchPut) else None
+            value = None
+            if isinstance(entry, BatchPut):
+                value = batch_rows.read_batch(self._store, self.instance, lsn, entry)
             found.append(WrittenRow(lsn, row, value))
             bytes_max -= len(row) + len(value or b"")
             if bytes_max <= 0:
                 break
         return found
 
-    def _read_body(self, lsn: int, entry: BatchPut) -> bytes:
-        if isinstance(entry, TimedPut):
-            return timed_rows.read_whole(self._store, self.instance, lsn, entry)
-        value = self._store.get(Family.BODY, self._body_key(entry))
-        if value is None:
-            raise DataDamaged(f"the batch of log row {lsn} is missing")
-        _require_sound_body(lsn, entry, value)
-        return value
-
     def promise(self, ops: WriteOps, epoch: int) -> None:
         """From the sync of ``ops`` on no earlier primary is listened to, over restarts too."""
         assert epoch >= self.promised_epoch, "a promise is never taken back"
         self.promised_epoch = epoch
         ops.put(Family.STATE, keys.promise_key(self.instance), msgpack.packb(epoch))
-
-    def _put_index_row(self, ops: WriteOps, family: Family, row: IndexRow) -> None:
-        key = keys.index_key(self.instance, *row[:4])
-        ops.put(family, key, row.length.to_bytes(4, "big"))
 
     def write_effects(self, ops: WriteOps, machine: SlotMachine) -> None:
         """What applied entries do to the disk besides their own row."""
@@ -314,7 +270,7 @@ class SlotStore:
         low, _ = keys.instance_keys(self.instance)
         ops.delete_range(Family.EXPIRY, low, keys.index_key(self.instance, *effect.row[:4]) + b"\0")
         for later in effect.later:
-            self._put_index_row(ops, Family.EXPIRY, IndexRow(*later))
+            batch_rows.put_index_row(ops, self.instance, Family.EXPIRY, IndexRow(*later))
 
     def _sweep_ids(self, ops: WriteOps, effect: IdsSwept) -> None:
         id_rows.sweep_ids(ops, self._store, self.instance, effect)
@@ -372,13 +328,6 @@ class SlotStore:
         self.entries_since_checkpoint = 0
         self.checkpoint_lsn = log.applied_lsn
         return log.applied_lsn
-
-
-def _require_sound_body(lsn: int, entry: BatchPut, value: bytes) -> None:
-    try:
-        decode_body(entry.body.lane, entry.body.first, value)
-    except UnreadableMessage as error:
-        raise DataDamaged(f"the batch of log row {lsn}: {error.text}") from None
 
 
 def _decode_bodies(lane: int, rows: list[tuple[bytes, bytes]], batches: list[StoredBatch]) -> None:

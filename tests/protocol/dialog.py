@@ -13,6 +13,7 @@ import msgpack
 from broker.limits import COLUMNS_BYTES_MAX, HEADER_BYTES_MAX
 from broker.protocol.commands import Malformed, decode_command
 from tests.protocol.id_steps import ID_STEPS
+from tests.protocol.partition_steps import PARTITION_STEPS
 from tests.protocol.step import Step
 from tests.protocol.transaction_steps import LARGE_TRANSACTION_STEPS, TRANSACTION_STEPS
 from tests.support.node_rig import PEER, NodeRig
@@ -248,6 +249,7 @@ STEPS = [
     ),
     *TRANSACTION_STEPS,
     *ID_STEPS,
+    *PARTITION_STEPS,
     Step("bad_header", "not msgpack", b"\xc1"),
     Step("bad_array", "a header is a map", msgpack.packb([1, 2])),
     Step("bad_empty", "no v, no cmd", {"req": 33}),

@@ -173,7 +173,6 @@ def _serve_put(machine: SlotMachine, entry: entries.BatchPut, proposed: Proposed
 def _serve_settled(machine: SlotMachine, entry: entries.Settled, proposed: Proposed) -> None:
     queue = machine.queues.get(entry.number)
     if queue is not None:
-        queue.leaving -= sum(count for _, count in entry.ranges)
         _release(machine, queue, entry.ranges)
         queue.note_settled(entry.totals)
         if len(queue.claimed):
@@ -218,7 +217,6 @@ def _serve_returned(machine: SlotMachine, entry: entries.Returned, proposed: Pro
 def _serve_purged(machine: SlotMachine, entry: entries.Purged, proposed: Proposed) -> None:
     queue = machine.queues.get(entry.number)
     if queue is not None:
-        queue.leaving -= sum(messages for messages, _ in entry.totals.values())
         queue.note_settled(entry.totals)
         queue.purging -= 1
         queue.forget_purged(entry.up_to, leaving_of(machine, entry.number))

@@ -51,7 +51,6 @@ def settled_parts(queue: Queue, parts: list[ClaimedPart], reason: SettleReason) 
         messages, size = totals.get(lane, (0, 0))
         totals[lane] = (messages + count, size + portion.bytes_between(first, count))
         _append(ranges, first, count)
-    queue.leaving += sum(count for _, count in ranges)
     queue.note_settling(totals)
     return Settled(queue.ledger.number, reason, ranges, totals)
 
@@ -155,7 +154,6 @@ def clear(machine: SlotMachine, queue: Queue, target: str, taken: list[Move]) ->
         _append(entry.sequences, move.sequence, 1)
         _append(entry.ranges, move.first, move.count)
     if entry.sequences:
-        queue.leaving += sum(count for _, count in entry.ranges)
         queue.note_settling(entry.totals)
         machine.propose(entry)
 

@@ -34,10 +34,12 @@ LeasedPart = tuple[int, int, Lease]
 
 
 class LeaseBook:
-    __slots__ = ("bytes", "ranges")
+    __slots__ = ("bytes", "ranges", "weighs")
 
     def __init__(self) -> None:
         self.ranges: RangeMap[Lease] = RangeMap()
+        #: True where somebody asks for ``bytes``; otherwise they are not kept.
+        self.weighs = False
         self.bytes = 0
 
     @property
@@ -46,7 +48,8 @@ class LeaseBook:
 
     def add(self, lease: Lease) -> None:
         self.ranges.add(lease.portion.first, lease.portion.count, lease)
-        self.bytes += lease.portion.size
+        if self.weighs:
+            self.bytes += lease.portion.size
 
     def take(self, session: Session, asked: list[Range]) -> tuple[list[LeasedPart], list[Range]]:
         """Ends the leases that ``session`` holds in the ranges: (taken parts, what is not held)."""
@@ -88,7 +91,16 @@ class LeaseBook:
     def _end(self, part: LeasedPart) -> None:
         first, count, lease = part
         self.ranges.take(first, count)
-        self.bytes -= lease.portion.bytes_between(first, count)
+        if self.weighs:
+            self.bytes -= lease.portion.bytes_between(first, count)
+
+    def weigh(self, weighs: bool) -> None:
+        """Keeps the bytes of what is leased from now on, or no more."""
+        if weighs and not self.weighs:
+            self.bytes = sum(
+                lease.portion.bytes_between(first, count) for first, count, lease in self.ranges
+            )
+        self.weighs = weighs
 
     def prolong(self, by_ms: int) -> None:
         """All leases end later: for that long nobody could have settled."""

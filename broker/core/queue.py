@@ -132,11 +132,11 @@ class Queue:
 
     def __init__(self, ledger: Ledger, tag: bytes, now: int) -> None:
         self.ledger = ledger
+        self.leases = LeaseBook()
         self.adopt(ledger.settings)
         #: What a delivery carries and a settle brings back (see tags.py).
         self.tag = tag
         self.streams: dict[int, LaneStream] = {}
-        self.leases = LeaseBook()
         #: lane of immediate messages -> portions that are ready again, or came due
         self.back: dict[int, RangeMap[Portion]] = {}
         self.resting: RangeMap[Portion] = RangeMap()
@@ -190,16 +190,19 @@ class Queue:
         self.is_partitioned = settings.partitions > 1
         #: True where a put that finds the queue full drives older messages out.
         self.drops = self.is_bounded and settings.overflow != Overflow.REJECT
+        self.leases.weigh(settings.max_bytes is not None)
 
     def note_settling(self, totals: LaneTotals) -> None:
-        """Messages are removed by an entry that is proposed."""
+        """Messages are removed by an entry that is proposed; from now on they are leaving."""
         for messages, size in totals.values():
+            self.leaving += messages
             self.settling_messages += messages
             self.settling_bytes += size
 
     def note_settled(self, totals: LaneTotals) -> None:
         """The entry is applied."""
         for messages, size in totals.values():
+            self.leaving -= messages
             self.settling_messages -= messages
             self.settling_bytes -= size
 

@@ -46,7 +46,6 @@ def handle_purge(machine: SlotMachine, session: Session, command: Purge) -> None
     totals, removed = _totals_to_purge(machine, queue)
     up_to = queue.ledger.next_position
     machine.propose(Purged(number, up_to, kept, totals))
-    queue.leaving += removed
     queue.note_settling(totals)
     queue.counters.purged += removed
     queue.purging += 1

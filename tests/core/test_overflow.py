@@ -124,7 +124,7 @@ def test_one_that_came_back_gives_way_at_its_old_place(rig: NodeRig) -> None:
 
 
 def test_a_batch_is_cut_where_enough_gave_way(rig: NodeRig) -> None:
-    declare(rig, max_messages=10)
+    declare(rig, max_messages=10, max_bytes=10_000)
     rig.put("q", *[b"%d" % n for n in range(10)])
     rig.put("q", b"x", b"y", b"z")
     assert rig.get("q").bodies() == [b"%d" % n for n in range(3, 10)] + [b"x", b"y", b"z"]
@@ -249,3 +249,17 @@ def test_a_target_that_takes_nothing_does_not_let_its_source_grow_without_end(
     rig.settle("ack", rig.get("dead"))
     rig.pass_time(2_000)
     assert rig.put("q", b"x").re == "ok"
+
+
+def test_a_bound_of_bytes_that_is_set_later_knows_what_is_in_flight(rig: NodeRig) -> None:
+    rig.put("q", b"x" * 100, b"y" * 100)
+    held = rig.get("q", 1)
+    rig.ask(PEER, "update", queue="q", settings={"max_bytes": 220})
+    assert rig.put("q", b"x" * 100).re == "ok"
+    assert rig.put("q", b"x" * 100)["error"] == "queue_full"
+    rig.settle("ack", held)
+    assert rig.put("q", b"x" * 100)["error"] == "queue_full"
+    rig.ask(PEER, "update", queue="q", settings={"max_bytes": None})
+    rig.ask(PEER, "update", queue="q", settings={"max_bytes": 220})
+    rig.get("q")
+    assert rig.put("q", b"x" * 100).re == "ok"

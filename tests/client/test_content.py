@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
 from datetime import UTC, datetime
 from typing import Any
 
@@ -203,9 +202,8 @@ def note_that_it_ran() -> None:
     RAN.append("ran")
 
 
-class Trap:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return note_that_it_ran, ()
+#: Python's own serialization, of a call: whoever reads it as that makes the call.
+TRAP = b"ctests.client.test_content\nnote_that_it_ran\n(tR."
 
 
 @pytest.mark.parametrize(
@@ -220,7 +218,6 @@ class Trap:
 )
 def test_no_content_type_ever_runs_code(content_type: str) -> None:
     RAN.clear()
-    raw = pickle.dumps(Trap(), protocol=0)
     with contextlib.suppress(CannotDecode):
-        assert decode_body(raw, content_type) in (raw, raw.decode())
+        assert decode_body(TRAP, content_type) in (TRAP, TRAP.decode())
     assert RAN == []

@@ -55,6 +55,7 @@ ENTRIES: list[entries.Entry] = [
     timed_put(),
     entries.PutRepeated(3, [(b"p", 2**40)]),
     entries.Cleared(3, "dead", [(2**40, 1)], [(2, 3)], {5: (3, 600)}),
+    entries.InstanceBegun(3, b"billing", 2**61),
 ]
 LANES = st.integers(0, 9)
 NUMBERS = st.integers(0, 2**62)

@@ -35,16 +35,22 @@ def wait_drained(endpoint: str, queues: Sequence[str]) -> None:
     with Wire(endpoint) as wire:
         wire.ask("hello", client="chaos")
 
+        held: dict[str, Any] = {}
+
         def is_empty(queue: str) -> bool:
             # There is no answer to judge by while the queue changes its owner.
             stats = wire.ask("stats", queue=queue).header.get("stats")
+            held[queue] = stats
             return stats is not None and not stats["messages"]
 
-        wait_until(
-            lambda: all(is_empty(queue) for queue in queues),
-            "the queues are empty",
-            deadline_s=DRAIN_S,
-        )
+        try:
+            wait_until(
+                lambda: all(list(map(is_empty, queues))),
+                "the queues are empty",
+                deadline_s=DRAIN_S,
+            )
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {held}") from None
 
 
 def judge(directory: Path) -> list[Verdict]:

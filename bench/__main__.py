@@ -14,10 +14,11 @@ from bench.peers.msgqueue import MsgQueue
 from bench.peers.msgqueue_cluster import MsgQueueCluster
 from bench.peers.registry import CLUSTERS, chosen
 from bench.report import Table
-from bench.rows import backlog, cluster, failover, join, latency, throughput
+from bench.rows import backlog, cluster, due, failover, join, latency, throughput
 from bench.settings import Settings, UsageError, say
 
-ROWS = ("all", "throughput", "latency", "backlog", "paired", "cluster", "join", "failover")
+_BACKLOG = 10_000_000
+ROWS = ("all", "throughput", "latency", "backlog", "paired", "due", "cluster", "join", "failover")
 
 
 def main() -> int:
@@ -62,7 +63,9 @@ def _measure(arguments: argparse.Namespace, settings: Settings) -> Sequence[Tabl
     if arguments.row == "paired":
         return paired.measure(settings, arguments.against)
     if arguments.row == "backlog":
-        return backlog.measure(settings, MsgQueue(), arguments.messages)
+        return backlog.measure(settings, MsgQueue(), arguments.messages or _BACKLOG)
+    if arguments.row == "due":
+        return due.measure(settings, arguments.messages or due.LATE_MESSAGES)
     if arguments.row == "cluster":
         return cluster.measure(settings)
     if arguments.row == "join":
@@ -95,7 +98,9 @@ def _parser() -> argparse.ArgumentParser:
         default=Path("/var/tmp"),
         help="where all brokers keep their data; must lie on a real disk",
     )
-    parser.add_argument("--messages", type=int, default=10_000_000, help="length of the backlog")
+    parser.add_argument(
+        "--messages", type=int, help="length of the backlog (10 M), or messages of due (1 M)"
+    )
     parser.add_argument(
         "--against", metavar="TREE|COMMAND", help="what paired compares this tree with"
     )

@@ -134,6 +134,11 @@ class ReadyBook(RangeMap[Portion]):
         ]
         return sorted([*found, *runs], key=lambda part: part[0]) if runs else found
 
+    def take_all(self, ranges: list[tuple[int, int]]) -> list[tuple[int, int, Portion]]:
+        if not self._starts:
+            return super().take_all(ranges)
+        return [part for first, count in ranges for part in self.take(first, count)]
+
     def take(self, first: int, count: int) -> list[tuple[int, int, Portion]]:
         timed = self.timed_at(first)
         if timed is not None:

@@ -15,7 +15,6 @@ from broker.errors import BadField
 _SECOND = timedelta(seconds=1)
 
 
-
 def next_after(cron: str, zone: str, at_ms: int) -> int | None:
     """The first instant after ``at_ms``; raises BadField for what nobody can read."""
     return _find(cron, zone, at_ms, is_back=False)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from rocksdict import Rdict, RdictIter, ReadOptions, WriteBatch, WriteOptions
 
@@ -98,10 +99,10 @@ class RocksStore:
 
     def get_many(self, family: Family, keys: list[bytes]) -> list[bytes | None]:
         try:
-            values: list[bytes | None] = self._families[family].get([*keys])
+            values: Any = self._families[family].get([*keys])
         except Exception as error:
             raise _named(error) from None
-        return values
+        return list(values)
 
     def scan(
         self, family: Family, low: bytes, high: bytes, count_max: int, bytes_max: int

@@ -72,7 +72,9 @@ def declare(client: WireClient, **schedules: object) -> None:
 
 
 def notes(client: WireClient) -> dict[str, dict[str, object]]:
-    found: dict[str, dict[str, object]] = client.request("stats", queue="q").header["stats"]["schedules"]
+    found: dict[str, dict[str, object]] = client.request("stats", queue="q").header["stats"][
+        "schedules"
+    ]
     return found
 
 

@@ -230,3 +230,24 @@ def test_whatever_is_removed_and_whenever_the_rest_is_there_once(seed: int) -> N
             found = rig.ask(PEER, "browse", queue="q").positions()
             assert set(found) == live
             assert found == sorted(found)
+
+
+def put_keyed(rig: NodeRig, *keys: str) -> None:
+    """One message for each key, whose body is its number."""
+    rig.ask(PEER, "declare", queue="q", settings={"ordering": "key"})
+    batch = msgpack.packb([b"%d" % n for n in range(len(keys))])
+    columns = msgpack.packb({"keys": list(keys)})
+    rig.ask(PEER, "put", columns, batch, queue="q", count=len(keys))
+
+
+def test_what_waits_behind_its_key_is_browsed_and_removed(rig: NodeRig) -> None:
+    put_keyed(rig, "a", "a", "b", "a")
+    held = rig.get("q", 1)
+    assert held.positions() == [0]
+    states = [m.run["state"] for m in rig.ask(PEER, "browse", queue="q").messages()]
+    assert states == ["in_flight", *["ready"] * 3]
+    gone = remove(rig, (0, 2))
+    assert (gone["count"], gone["missing"]) == (1, [[0, 1]])
+    rig.settle("ack", held)
+    got = [rig.get("q", 1) for _ in range(2)]
+    assert sorted(body for each in got for body in each.bodies()) == [b"2", b"3"]

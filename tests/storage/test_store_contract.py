@@ -58,6 +58,15 @@ def test_a_written_batch_is_visible_before_any_sync(store: Store) -> None:
     assert all_rows(store) == [(b"a", b"1")]
 
 
+def test_many_keys_are_read_in_the_order_of_the_question(store: Store) -> None:
+    ops = WriteOps()
+    for name in (b"a", b"b", b"c"):
+        ops.put(Family.BODY, name, name * 2)
+    store.write(ops)
+    assert store.get_many(Family.BODY, [b"c", b"x", b"a"]) == [b"cc", None, b"aa"]
+    assert store.get_many(Family.BODY, []) == []
+
+
 def test_the_operations_of_a_batch_take_effect_in_the_order_of_the_calls(store: Store) -> None:
     ops = WriteOps()
     ops.put(Family.BODY, b"a", b"old")

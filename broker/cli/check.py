@@ -19,7 +19,9 @@ _WORDS = ("ok", "warning", "critical")
 @with_output
 @with_broker
 def check_command(broker: Broker, output: str) -> int:
-    """Tell whether the broker is well, by the exit status too.
+    """Tell whether the broker is well.
+
+    The exit status tells it, too:
 
     \b
       0  it answers, and all is well

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import click
 
 from broker.cli.connecting import Broker, with_broker
-from broker.cli.messages import decode_json
+from broker.cli.messages import as_plain, decode_json, from_plain
 from broker.cli.output import JSON, with_output, write_json, write_line
 from broker.cli.queue_settings import flag_of, shown
 from broker.client.definitions import Definitions
@@ -27,9 +27,10 @@ Difference = tuple[str, Any, Any]
 @click.argument("file", type=click.File("wb", lazy=True, atomic=True), default="-")
 @with_broker
 def export_command(broker: Broker, file: BinaryIO) -> None:
-    """Write the definitions of all queues to FILE, or to standard output, as JSON.
+    """Write the definitions of all queues.
 
-    Names and settings, none of the messages; `msgqueue import` makes them anew.
+    As JSON to FILE, or to standard output.  Names and settings, none of the messages; `msgqueue
+    import` makes them anew.
 
     \b
     Examples:
@@ -38,7 +39,7 @@ def export_command(broker: Broker, file: BinaryIO) -> None:
     """
     with broker.client() as client:
         exported = client.export()
-    text = json.dumps(exported, indent=2, ensure_ascii=False)
+    text = json.dumps(as_plain(exported), indent=2, ensure_ascii=False)
     file.write(text.encode() + b"\n")
     file.flush()
 
@@ -52,11 +53,11 @@ def export_command(broker: Broker, file: BinaryIO) -> None:
 def import_command(
     broker: Broker, file: BinaryIO, update: bool, dry_run: bool, output: str
 ) -> None:
-    """Make the queues that FILE defines ('-' is standard input).
+    """Make the queues of an exported file.
 
-    Queues that are there with the same settings are left; those with others are told, and changed
-    only with --update.  Queues that the file does not name are left alone.  Without --update, a
-    difference makes the exit status 79.
+    FILE may be '-', standard input.      Queues that are there with the same settings are left;
+    those with others are told, and changed only with --update.  Queues that the file does not
+    name are left alone.  Without --update, a difference makes the exit status 79.
 
     \b
     Examples:
@@ -86,7 +87,10 @@ def import_command(
 
 def _read(file: BinaryIO) -> Definitions:
     """The definitions, each of them sound; raises BadInput."""
-    value: Any = decode_json(file.read())
+    try:
+        value: Any = from_plain(decode_json(file.read()))
+    except ValueError as error:
+        raise BadInput(f"{file.name}: {error}") from None
     queues = value.get("queues") if isinstance(value, dict) else None
     if not isinstance(queues, dict):
         raise BadInput(f"{file.name}: no definitions as `msgqueue export` writes them")

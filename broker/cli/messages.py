@@ -144,16 +144,26 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _from_plain(value: Any) -> Any:
-    if isinstance(value, dict) and list(value) == ["base64"]:
+def as_plain(value: Any) -> Any:
+    """All of a value in the form that JSON has."""
+    if isinstance(value, dict):
+        return {name: as_plain(each) for name, each in value.items()}
+    return _plain(value)
+
+
+def from_plain(value: Any) -> Any:
+    """The inverse of ``as_plain``; raises ValueError."""
+    if not isinstance(value, dict):
+        return value
+    if list(value) == ["base64"]:
         return base64.b64decode(value["base64"], validate=True)
-    return value
+    return {name: from_plain(each) for name, each in value.items()}
 
 
 def _read_headers(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("not an object")
-    return {name: _from_plain(each) for name, each in value.items()}
+    return {name: from_plain(each) for name, each in value.items()}
 
 
 def _read_seconds(value: Any) -> float:
@@ -185,6 +195,6 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "ttl": _read_seconds,
     "type": _read_text,
     "content_type": _read_text,
-    "id": _from_plain,
-    "key": _from_plain,
+    "id": from_plain,
+    "key": from_plain,
 }

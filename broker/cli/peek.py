@@ -38,11 +38,11 @@ def peek_command(
     where: tuple[list[Any], ...],
     output: str,
 ) -> int:
-    """Look at the messages of QUEUE in the order of their positions; nothing changes.
+    """Look at messages without taking them.
 
-    The state is ready, delayed, in_flight (a consumer has it), resting (given back, waits for its
-    retry) or departing (on its way to another queue).  Bodies are cut short; -o json has all of
-    them.  The exit status is 4 when there was none.
+    They come in the order of their positions.  The state is ready, delayed, in_flight (a consumer
+    has it), resting (given back, waits for its retry) or departing (on its way to another queue).
+    Bodies are cut short; -o json has all of them.  The exit status is 4 when there was none.
 
     \b
     Examples:

@@ -72,9 +72,10 @@ def put_command(
     output: str,
     **given: Any,
 ) -> None:
-    """Put messages into QUEUE, and wait until all are on disk.
+    """Put messages into a queue.
 
-    Each BODY is a message.  Without one, each line of standard input is.
+    It ends when all are on disk.  Each BODY is a message.  Without one, each line of standard
+    input is.
 
     \b
     Examples:

@@ -13,9 +13,11 @@ from broker.cli.ending import NamedEnds
 from broker.cli.output import JSON, table, with_output, write_json, write_line, write_lines
 from broker.cli.queue_facts import fact_lines, plain_stats
 from broker.cli.queue_messages import redrive_command, remove_command, reschedule_command
+from broker.cli.queue_schedules import schedule_group
 from broker.cli.queue_settings import flag_of, given_settings, shown, with_settings
 from broker.client.sync_client import Client
-from broker.errors import OperationRefused, QueueNotFound
+from broker.errors import OperationRefused, QueueNotFound, SettingsMismatch
+from broker.model.settings import QueueSettings
 
 _yes = click.option("--yes", is_flag=True, help="Do not ask.")
 
@@ -25,7 +27,7 @@ def queue_group() -> None:
     """List, look at, declare, change, empty and delete queues."""
 
 
-for _command in (redrive_command, remove_command, reschedule_command):
+for _command in (redrive_command, remove_command, reschedule_command, schedule_group):
     queue_group.add_command(_command)
 
 
@@ -34,9 +36,10 @@ for _command in (redrive_command, remove_command, reschedule_command):
 @with_output
 @with_broker
 def ls_command(broker: Broker, prefix: str, output: str) -> None:
-    """List the queues, or those whose name begins with PREFIX.
+    """List the queues.
 
-    With -o json a line is one queue with all that the broker counts of it.
+    All, or those whose name begins with PREFIX.  With -o json a line is one queue with all that
+    the broker counts of it.
     """
     with broker.client() as client:
         found = [plain_stats(stats) for stats in _each_stats(client, prefix)]
@@ -65,7 +68,7 @@ def ls_command(broker: Broker, prefix: str, output: str) -> None:
 @with_output
 @with_broker
 def info_command(broker: Broker, queue: str, output: str) -> None:
-    """Tell all of QUEUE: what it holds, its settings, what it has counted."""
+    """Tell what a queue holds, its settings, its counters."""
     with broker.client() as client:
         stats = plain_stats(client.queue(queue).stats())
     if output == JSON:
@@ -80,10 +83,11 @@ def info_command(broker: Broker, queue: str, output: str) -> None:
 @with_output
 @with_broker
 def declare_command(broker: Broker, queue: str, output: str, **options: Any) -> None:
-    """Make QUEUE; one that is there with the same settings is left as it is.
+    """Make a queue.
 
-    One that is there with other settings is an error, settings_mismatch: `queue update` changes it.
-    What is not given has the default that stands in brackets.
+    One that is there with the same settings is left as it is.  One that is there with other
+    settings is an error, settings_mismatch: `queue update` changes it. What is not given has the
+    default that stands in brackets.
 
     \b
     Examples:
@@ -93,9 +97,13 @@ def declare_command(broker: Broker, queue: str, output: str, **options: Any) -> 
     """
     settings = given_settings(options)
     with broker.client() as client:
-        # The client declares when it is given a setting; this one is the default.
-        declared = client.queue(queue, **(settings or {"durable": True}))
-        now = declared.stats()["settings"]
+        try:
+            # The client declares when it is given a setting; this one is the default.
+            client.queue(queue, **(settings or {"durable": True}))
+        except SettingsMismatch:
+            standing = client.queue(queue).stats()["settings"]
+            raise SettingsMismatch(_mismatch(queue, standing, settings)) from None
+        now = client.queue(queue).stats()["settings"]
     _tell_settings(queue, now, output, f"{queue} is declared")
 
 
@@ -105,7 +113,9 @@ def declare_command(broker: Broker, queue: str, output: str, **options: Any) -> 
 @with_output
 @with_broker
 def update_command(broker: Broker, queue: str, output: str, **options: Any) -> None:
-    """Change settings of QUEUE while it runs; those that are not given stay.
+    """Change settings while it runs.
+
+    Those that are not given stay.
 
     \b
     Examples:
@@ -126,7 +136,10 @@ def update_command(broker: Broker, queue: str, output: str, **options: Any) -> N
 @with_output
 @with_broker
 def pause_command(broker: Broker, queue: str, output: str) -> None:
-    """Deliver nothing of QUEUE until `resume`; puts and acknowledgements go on."""
+    """Deliver nothing until `resume`.
+
+    Puts and acknowledgements go on.
+    """
     with broker.client() as client:
         client.queue(queue).pause()
     _tell(output, f"{queue} is paused", queue=queue, paused=True)
@@ -137,7 +150,7 @@ def pause_command(broker: Broker, queue: str, output: str) -> None:
 @with_output
 @with_broker
 def resume_command(broker: Broker, queue: str, output: str) -> None:
-    """Deliver the messages of QUEUE again."""
+    """Deliver again what was paused."""
     with broker.client() as client:
         client.queue(queue).resume()
     _tell(output, f"{queue} delivers", queue=queue, paused=False)
@@ -149,7 +162,10 @@ def resume_command(broker: Broker, queue: str, output: str) -> None:
 @with_output
 @with_broker
 def purge_command(broker: Broker, queue: str, yes: bool, output: str) -> None:
-    """Remove all messages of QUEUE that wait; those with a consumer stay."""
+    """Remove all messages that wait.
+
+    Those that a consumer has stay.
+    """
     with broker.client() as client:
         holding = client.queue(queue).stats()["messages"]
         _require_yes(yes, f"remove what waits of {queue}, which holds {holding} messages")
@@ -164,12 +180,25 @@ def purge_command(broker: Broker, queue: str, yes: bool, output: str) -> None:
 @with_output
 @with_broker
 def delete_command(broker: Broker, queue: str, force: bool, yes: bool, output: str) -> None:
-    """Delete QUEUE, its settings and, with --force, its messages."""
+    """Delete a queue that is empty.
+
+    With --force it is deleted with its messages, also those that consumers have.
+    """
     with broker.client() as client:
         holding = client.queue(queue).stats()["messages"]
         _require_yes(yes, f"delete {queue}, which holds {holding} messages")
         count = client.queue(queue).delete(if_empty=not force)
     _tell(output, f"{queue} is deleted, with {count} messages", queue=queue, removed=count)
+
+
+def _mismatch(queue: str, standing: dict[str, Any], given: dict[str, Any]) -> str:
+    wanted = QueueSettings.from_map(given).as_map()
+    other = [
+        f"{flag_of(name)[2:]} {shown(name, standing[name])}, not {shown(name, value)}"
+        for name, value in wanted.items()
+        if standing[name] != value and name not in ("paused", "schedules")
+    ]
+    return f"{queue} has {'; '.join(other)} ('msgqueue queue update' changes it)"
 
 
 def _require_yes(yes: bool, what: str) -> None:

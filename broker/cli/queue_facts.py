@@ -6,6 +6,7 @@ from typing import Any
 
 from broker.cli.output import table
 from broker.cli.queue_settings import duration, flag_of, shown
+from broker.limits import SECOND
 from broker.model.settings import QueueSettings
 
 _SHAPED = frozenset({"queue", "settings", "counters", "by_priority", "ready_by_priority"})
@@ -48,9 +49,15 @@ def _pairs(values: dict[str, Any]) -> list[str]:
 
 def _told(name: str, value: Any) -> Any:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {each}" for key, each in value.items()) or None
+        return ", ".join(f"{key} {_told(key, each)}" for key, each in value.items()) or None
+    if isinstance(value, list):
+        return len(value) or None
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.1f}"
     if isinstance(value, int) and name.endswith("_ms"):
-        return duration(value)
+        return duration(value // SECOND * SECOND)
     return value
 
 

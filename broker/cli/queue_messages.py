@@ -14,6 +14,7 @@ from broker.cli.output import JSON, with_output, write_json, write_line
 from broker.cli.progress import Progress
 from broker.cli.take import explains_where, with_where
 from broker.cli.values import Duration, Instant
+from broker.client.operations import Changed
 from broker.client.progress import POLL_S
 from broker.client.sync_redrive import Redrive
 
@@ -52,11 +53,11 @@ _ids = click.option("--id", "ids", multiple=True, metavar="ID", help="Of a messa
 def remove_command(
     broker: Broker, queue: str, positions: tuple[range, ...], ids: tuple[str, ...], output: str
 ) -> int:
-    """Remove waiting messages of QUEUE, also to cancel what is delayed.
+    """Remove single messages that wait.
 
-    Positions are those of `msgqueue peek` and of the put; ids need a queue with --dedup or
-    --index-ids.  A message that a consumer has stays, and counts as missing.  The exit status is 4
-    when none was removed.
+    Also to cancel what is delayed.  Positions are those of `msgqueue peek` and of the put; ids
+    need a queue with --dedup or --index-ids.  A message that a consumer has stays, and counts as
+    missing.  The exit status is 4 when none was removed.
 
     \b
     Examples:
@@ -65,8 +66,8 @@ def remove_command(
     """
     which = _which(positions, ids)
     with broker.client() as client:
-        count, missing = client.queue(queue).remove(which)
-    return _tell_changed("removed", queue, count, missing, output)
+        changed = client.queue(queue).remove(which)
+    return _tell_changed("removed", queue, changed, output)
 
 
 @click.command("reschedule")
@@ -86,7 +87,9 @@ def reschedule_command(
     delay: int | None,
     output: str,
 ) -> int:
-    """Make waiting messages of QUEUE ready at another time.
+    """Make messages ready at another time.
+
+    Only those that wait, ready or delayed.
 
     \b
     Examples:
@@ -98,8 +101,8 @@ def reschedule_command(
     which = _which(positions, ids)
     with broker.client() as client:
         delay_s = None if delay is None else delay / 1000
-        count, missing = client.queue(queue).reschedule(which, at=at, delay=delay_s)
-    return _tell_changed("rescheduled", queue, count, missing, output)
+        changed = client.queue(queue).reschedule(which, at=at, delay=delay_s)
+    return _tell_changed("rescheduled", queue, changed, output)
 
 
 @click.command("redrive")
@@ -124,10 +127,11 @@ def redrive_command(
     where: tuple[list[Any], ...],
     output: str,
 ) -> None:
-    """Send the dead letters of QUEUE back to the queues where they died.
+    """Send dead letters back.
 
-    It shows how far it is, and ends when all have moved.  Ctrl-C ends the waiting; the redrive goes
-    on until `redrive --stop`.
+    Each goes to the queue where it died, or all to the one of --to.  It shows how far it is, and
+    ends when all have moved.  Ctrl-C ends the waiting; the redrive goes on until `redrive
+    --stop`.
 
     \b
     Examples:
@@ -167,10 +171,16 @@ def _which(positions: tuple[range, ...], ids: tuple[str, ...]) -> list[int | str
     return [*(position for each in positions for position in each), *ids]
 
 
-def _tell_changed(what: str, queue: str, count: int, missing: int, output: str) -> int:
+def _tell_changed(what: str, queue: str, changed: Changed, output: str) -> int:
+    count, missing = changed.messages, changed.missing
     if output == JSON:
         write_json({"queue": queue, what: count, "missing": missing})
     else:
-        lacking = f"; {missing} not there, or with a consumer" if missing else ""
+        lacking = f"; not there, or with a consumer: {_named(missing)}" if missing else ""
         write_line(f"{what} {count} of {queue}{lacking}")
     return 0 if count else NOTHING_THERE
+
+
+def _named(missing: list[int | str | bytes]) -> str:
+    shown = ", ".join(str(each) for each in missing[:10])
+    return f"{shown} and {len(missing) - 10} more" if len(missing) > 10 else shown

@@ -71,11 +71,11 @@ def get_command(
     raw: bool,
     output: str,
 ) -> int:
-    """Take messages from QUEUE and print their bodies, one a line.
+    """Take messages and print them.
 
-    It takes what is there, up to --max messages, and with --wait waits for the first.  The exit
-    status is 4 when there was none.  With -o json a line tells all of a message, and can be put
-    again by `msgqueue put --jsonl`.
+    A body is a line.  It takes what is there, up to --max messages, and with --wait waits for the
+    first.  The exit status is 4 when there was none.  With -o json a line tells all of a message,
+    and can be put again by `msgqueue put --jsonl`.
 
     \b
     Examples:
@@ -119,7 +119,9 @@ def consume_command(
     raw: bool,
     output: str,
 ) -> None:
-    """Print the messages of QUEUE as they come, until Ctrl-C.
+    """Print messages as they come.
+
+    Until Ctrl-C, --max or --idle-timeout.
 
     Each is acknowledged once it is written to standard output.  What was taken and not written goes
     back: at Ctrl-C, at SIGTERM, and when the reader closes the pipe.  With -o json a line tells all

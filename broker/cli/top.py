@@ -48,10 +48,11 @@ _SORTS = {
 def top_command(
     broker: Broker, queues: tuple[str, ...], every: int, sort: str, once: bool, output: str
 ) -> None:
-    """Watch the queues, all or those that are named; q or Ctrl-C ends.
+    """Watch the queues.
 
-    OLDEST is how long the oldest message that is ready has waited.  Without a terminal the table is
-    printed once.  With -o json a line is all queues at one moment, one line each --every.
+    All, or those that are named; q or Ctrl-C ends.  OLDEST is how long the oldest message that is
+    ready has waited.  Without a terminal the table is printed once.  With -o json a line is all
+    queues at one moment, one line each --every.
 
     \b
     Examples:

@@ -20,18 +20,18 @@ class Operator(SimulatedClient):
     ) -> None:
         super().__init__(name, clients, random)
         self._queues = queues
+        #: They are told all at once: a message may move from any to any other.
+        self._undeclared = set(queues)
         self._paused: set[str] = set()
         self._is_done = False
-        #: Commands that must be carried out and are not yet.
-        self._owed = 0
 
     @property
     def unanswered(self) -> int:
-        return self._owed + len(self._paused if self._is_done else ())
+        return len(self._paused) if self._is_done else 0
 
     def in_session(self) -> None:
         for queue in self._queues:
-            if queue not in self.clients.declared:
+            if queue in self._undeclared:
                 self._declare(queue)
         if self._is_done:
             self._resume_all()
@@ -43,15 +43,21 @@ class Operator(SimulatedClient):
 
     def _declare(self, queue: str) -> None:
         def answered(header: Header) -> None:
-            if header["re"] == "ok":
-                self.clients.declared.add(queue)
-                for tell in self.clients.on_declared:
-                    tell(queue)
-            elif self.require_retryable(header):
+            if header["re"] == "ok" and queue in self._undeclared:
+                self._undeclared.discard(queue)
+                if not self._undeclared:
+                    self._tell_declared()
+            elif header["re"] != "ok" and self.require_retryable(header):
                 self._later(self._declare, queue)
 
         if self.has_session:
             self.ask(answered, "declare", queue=queue, settings=self._queues[queue])
+
+    def _tell_declared(self) -> None:
+        self.clients.declared.update(self._queues)
+        for tell in self.clients.on_declared:
+            for queue in self._queues:
+                tell(queue)
 
     def _later(self, action: Any, *args: Any) -> None:
         delay_us = int((50 + 300 * self.random.random()) * MS)
@@ -60,11 +66,10 @@ class Operator(SimulatedClient):
     # Meddling
 
     def each_tick(self) -> None:
-        declared = [queue for queue in self._queues if queue in self.clients.declared]
-        if self._is_done or not self.has_session or not declared:
+        if self._is_done or not self.has_session or self._undeclared:
             return
         if self.random.random() < _MEDDLES:
-            self._meddle(self.random.choice(declared))
+            self._meddle(self.random.choice(list(self._queues)))
 
     def _meddle(self, queue: str) -> None:
         if queue in self._paused:

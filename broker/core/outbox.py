@@ -19,6 +19,8 @@ from broker.model.stored_batch import Extent
 RowKey = tuple[int, str, int]
 #: sequence -> (number of the source queue, move), in the order of the sequences
 Line = dict[int, tuple[int, Move]]
+#: A sequence is epoch u30 | number u32.
+_EPOCH_SHIFT = 32
 
 
 class Outbox:
@@ -29,6 +31,8 @@ class Outbox:
         self.next_sequences: dict[str, int] = {}
         #: The same with everything proposed counted in, where that is more.
         self._proposed: dict[str, int] = {}
+        #: No sequence of this reign is below.
+        self._floor = 0
         #: target -> why it took nothing when it was last asked; known in this reign.
         self.errors: dict[str, str] = {}
         #: Rows touched since the last checkpoint.
@@ -36,12 +40,18 @@ class Outbox:
 
     def take_sequence(self, target: str) -> int:
         """The sequence of the next move that is proposed."""
-        sequence = max(self._proposed.get(target, 0), self.next_sequences.get(target, 0))
+        known = self._proposed.get(target) or self.next_sequences.get(target, 0)
+        sequence = max(known, self._floor)
         self._proposed[target] = sequence + 1
         return sequence
 
-    def begin_reign(self) -> None:
-        """What an earlier reign had proposed is committed by now, or gone."""
+    def begin_reign(self, epoch: int) -> None:
+        """What an earlier reign had proposed is committed by now, or gone.
+
+        Each reign has sequences of its own: where an operator goes on with a copy that lacks
+        entries, what comes now is not taken for what those had sent.
+        """
+        self._floor = epoch << _EPOCH_SHIFT
         self._proposed.clear()
         self.errors.clear()
 

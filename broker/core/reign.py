@@ -17,7 +17,7 @@ def begin_reign(machine: SlotMachine) -> None:
     """To be called when all that earlier reigns left is applied; what was in flight is ready."""
     machine.is_serving = True
     epoch = machine.log.epoch
-    machine.outbox.begin_reign()
+    machine.outbox.begin_reign(epoch)
     for number, move in machine.outbox.moves():
         machine.queues[number].departing.add(move.first, move.count, move)
     for queue in machine.queues.values():

@@ -7,6 +7,7 @@ and another over the target.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -47,10 +48,8 @@ def test_a_process_that_dies_with_any_write_moves_each_message_once(write: int, 
     rig = NodeRig(checkpoint_bytes=300, log_kept_bytes=200)
     rig.hello()
     rig.store.crash_in = write
-    try:
+    with suppress(CrashPoint):
         die_with_each(rig)
-    except CrashPoint:
-        pass
     rig.store.crash_in = None
     rig.crash(kept)
     rig.hello()
@@ -71,6 +70,22 @@ def require_moved(rig: NodeRig) -> None:
     stats = rig.stats("q")
     assert (stats["messages"], stats["departing"]) == (0, 0)
     assert arrived == BODIES[: stats["next_position"]]
+
+
+def test_no_two_reigns_use_a_sequence_both() -> None:
+    """A reign may follow on one whose last entries an operator gave up."""
+    rig = NodeRig()
+    rig.hello()
+    declare(rig, "dead", max_messages=1)
+    declare(rig, "q", dead_letter="dead")
+    sequences: list[int] = []
+    for _ in range(3):
+        rig.put("q", b"a", b"b")
+        rig.settle("reject", rig.get("q"))
+        sequences.append(next(reversed(rig.machine("q").outbox.lines["dead"])))
+        rig.crash()
+        rig.hello()
+    assert [sequence >> 32 for sequence in sequences] == [1, 2, 3]
 
 
 # Three brokers
@@ -143,6 +158,22 @@ def test_a_target_that_is_full_is_asked_again_and_order_is_kept(pair: Pair) -> N
         pair.client.settle("ack", got)
         pair.client.pass_time(2 * SECOND)
     assert arrived + pair.client.get(pair.target).bodies() == BODIES
+
+
+def test_what_would_fit_does_not_overtake_what_does_not(pair: Pair) -> None:
+    declare(pair.client, pair.source, dead_letter=pair.target)
+    declare(pair.client, pair.target, max_messages=2)
+    pair.client.put(pair.target, b"first")
+    pair.client.put(pair.source, b"a", b"b")
+    pair.client.put(pair.source, b"c")
+    pair.client.settle("reject", pair.client.get(pair.source))
+    assert pair.pending() == 3
+    arrived: list[bytes] = []
+    while (got := pair.client.get(pair.target)).messages():
+        arrived += got.bodies()
+        pair.client.settle("ack", got)
+        pair.client.pass_time(2 * TRANSFER_RETRY)
+    assert arrived == [b"first", b"a", b"b", b"c"]
 
 
 def test_a_target_that_is_missing_is_waited_for() -> None:

@@ -10,6 +10,7 @@ Where an unsettled, committed message can be, exactly one of:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from heapq import heappop, heappush
 
 from broker import limits

@@ -18,17 +18,17 @@ import click
 from broker.cli.connecting import Broker, with_broker
 from broker.cli.output import JSON, table, with_output, write_json, write_lines
 from broker.cli.queue_facts import plain_stats
-from broker.cli.queue_settings import duration
 from broker.cli.values import Duration
 from broker.client.sync_client import Client
 from broker.errors import QueueNotFound
+from broker.limits import SECOND
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _HEADER = (
-    *("QUEUE", "READY", "IN FLIGHT", "DELAYED", "DEPARTING", "IN/S", "OUT/S", "ACK/S", "NACK/S"),
-    *("CONSUMERS", "OLDEST", "BYTES", ""),
+    *("QUEUE", "READY", "FLIGHT", "DELAY", "DEPART", "IN/S", "OUT/S", "ACK/S", "NACK/S"),
+    *("CONS", "OLDEST", "BYTES", ""),
 )
 _SORTS = {
     "name": lambda stats: stats["queue"],
@@ -50,7 +50,8 @@ def top_command(
 ) -> None:
     """Watch the queues.
 
-    All, or those that are named; q or Ctrl-C ends.  OLDEST is how long the oldest message that is
+    All, or those that are named; q or Ctrl-C ends.  FLIGHT is what consumers have, DEPART what is on its way to another queue,
+    OLDEST how long the oldest message that is
     ready has waited.  Without a terminal the table is printed once.  With -o json a line is all
     queues at one moment, one line each --every.
 
@@ -93,13 +94,13 @@ def _watch(look: Any, every_s: float, address: str) -> None:
 
 
 def _drawing(found: list[dict[str, Any]], address: str) -> Table:
-    from rich import box
     from rich.table import Table
 
     title = f"msgqueue {address}   {time.strftime('%H:%M:%S')}   {len(found)} queues   q ends"
-    drawing = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", expand=True)
+    drawing = Table(box=None, pad_edge=False, title=title, title_justify="left")
     for number, name in enumerate(_HEADER):
-        drawing.add_column(name, justify="right" if 0 < number < len(_HEADER) - 1 else "left")
+        side: Any = "right" if 0 < number < len(_HEADER) - 1 else "left"
+        drawing.add_column(name, justify=side, no_wrap=True, min_width=len(name))
     for stats in found:
         style = "yellow" if stats["settings"]["paused"] else None
         drawing.add_row(
@@ -155,10 +156,18 @@ def _row(stats: dict[str, Any]) -> tuple[Any, ...]:
         stats.get("departing", 0),
         *(_shown_rate(_rate(stats, name)) for name in ("in", "out", "ack", "nack")),
         stats["consumers"],
-        None if oldest_ms is None else duration(oldest_ms // 1000 * 1000),
+        None if oldest_ms is None else _age(oldest_ms // SECOND),
         stats["bytes"],
         "paused" if stats["settings"]["paused"] else "",
     )
+
+
+def _age(seconds: int) -> str:
+    """Two digits tell enough: ``95s``, ``12m``, ``30h``, ``9d``."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
 
 
 def _rate(stats: dict[str, Any], name: str) -> float:

@@ -15,6 +15,7 @@ selectors has no choice.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from broker import limits
@@ -24,7 +25,7 @@ from broker.core.lens import Lens
 from broker.core.picked import SMALL_BATCH_BYTES, Picked, fitting
 from broker.core.portion import Portion
 from broker.core.range_map import RangeMap
-from broker.core.reading import columns_of, keys_of, matching_bits
+from broker.core.reading import columns_of, matching_bits
 from broker.core.sheet import (
     Sheet,
     lowest,
@@ -34,6 +35,7 @@ from broker.core.sheet import (
     rank_of,
     runs_of,
 )
+from broker.core.shelf import Shelf
 from broker.errors import UnreadableMessage
 from broker.model.selector import Selector
 from broker.model.settings import Ordering
@@ -42,7 +44,6 @@ from broker.model.stored_batch import Extent, StoredBatch
 if TYPE_CHECKING:
     from broker.core.claims import ClaimedPart
     from broker.core.queue import Queue
-    from broker.core.session import Taker
 
 #: Lenses that are kept for takers to come, beside those in use.
 _IDLE_LENSES = 16
@@ -52,13 +53,11 @@ class Choice:
     __slots__ = (
         "_budget",
         "_full",
-        "_kept",
-        "_kept_bytes",
         "_lenses",
         "_lines",
         "_parked",
         "_queue",
-        "_sheets",
+        "_shelf",
         "_to_hold",
         "_unlooked",
         "is_behind",
@@ -67,8 +66,8 @@ class Choice:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
         is_keyed = queue.settings.ordering == Ordering.KEY
-        self._lines = KeyLines(self._find) if is_keyed else None
-        self._sheets: RangeMap[Sheet] = RangeMap()
+        self._shelf = Shelf(queue.ledger.number, with_keys=is_keyed)
+        self._lines = KeyLines(self._shelf.find) if is_keyed else None
         self._lenses: dict[Selector | None, Lens] = {}
         #: Per lane of immediate messages: how many are ready and were looked at.
         self._parked: dict[int, int] = {}
@@ -78,9 +77,6 @@ class Choice:
         self._unlooked: dict[int, RangeMap[int]] = {}
         #: (lane, first, count) of what was away before there was a choice.
         self._to_hold: deque[tuple[int, int, int]] = deque()
-        #: rank -> sheet whose batch is in memory, the oldest first
-        self._kept: dict[int, Sheet] = {}
-        self._kept_bytes = 0
         #: Messages that may still be looked at in this turn.
         self._budget = 0
         #: True when the turn's budget was too small.
@@ -101,7 +97,7 @@ class Choice:
     @property
     def held_by_key(self) -> int:
         """Messages that were looked at and wait for another of their key."""
-        return sum(sheet.blocked.bit_count() for sheet in self._sheets.values())
+        return sum(sheet.blocked.bit_count() for sheet in self._shelf.sheets.values())
 
     def begin_turn(self) -> None:
         self._budget = limits.CHOICE_LOOKS_PER_TURN
@@ -126,7 +122,7 @@ class Choice:
         while messages > 0 and size > 0:
             try:
                 sheet = self._next(lens, bodies)
-                batch = None if sheet is None else self._batch_of(sheet, bodies)
+                batch = None if sheet is None else self._shelf.batch_of(sheet, bodies)
             except UnreadableMessage:
                 # What was picked before it is good and leaves first.
                 if picked:
@@ -147,12 +143,8 @@ class Choice:
         return picked
 
     def _take(self, sheet: Sheet, batch: StoredBatch, bits: int) -> list[Picked]:
-        back = self._queue.back[sheet.number]
-        items = [
-            Picked(batch, low, size, portion.attempts)
-            for first, count in runs_of(bits, sheet.first)
-            for low, size, portion in back.take(first, count)
-        ]
+        taken = self._queue.back[sheet.number].take_all(runs_of(bits, sheet.first))
+        items = [Picked(batch, first, count, portion.attempts) for first, count, portion in taken]
         self._unpark(sheet, bits)
         if self._lines is not None:
             sheet.away |= bits
@@ -166,11 +158,7 @@ class Choice:
                 self._hold_next(bodies)
                 continue
             sheet = self._first_open(lens, bodies)
-            if self.is_behind:
-                break
-            rank = None
-            if sheet is not None:
-                rank = sheet.rank + lowest_index(lens.seen(sheet))
+            rank = None if sheet is None else sheet.rank + lowest_index(lens.seen(sheet))
             number = self._unseen_before(rank, bodies)
             if number is None:
                 return sheet
@@ -180,13 +168,13 @@ class Choice:
 
     def _first_open(self, lens: Lens, bodies: Bodies) -> Sheet | None:
         while (rank := lens.top()) is not None:
-            found = self._sheets.find(position_of(rank))
+            found = self._shelf.sheets.find(position_of(rank))
             assert found is not None, "a lens forgets the sheets that are gone"
             sheet = found[1]
             if sheet.open and lens.selector is not None and rank not in lens.masks:
                 if not self._spend(sheet.count):
                     return None
-                batch = self._batch_of(sheet, bodies)
+                batch = self._shelf.batch_of(sheet, bodies)
                 lens.masks[rank] = matching_bits(lens.selector, batch)
             if lens.seen(sheet):
                 return sheet
@@ -234,15 +222,15 @@ class Choice:
             stream.advance(count)
             portion = Portion(Extent(batch.lane, batch.first, batch.count), first, count, 0)
             self._queue.back.setdefault(number, RangeMap()).add(first, count, portion)
-            sheet = self._sheet_for(batch)
+            sheet = self._shelf.require_sheet(batch)
             self._arrive(sheet, sheet.bits(first, count))
 
     def _look_back(self, unlooked: RangeMap[int], bodies: Bodies) -> None:
         first, count, lane = unlooked.head()
-        for batch in self._read(bodies, lane, first, count):
+        for batch in self._shelf.read(bodies, lane, first, count):
             low, high = max(first, batch.first), min(first + count, batch.end)
             unlooked.take(low, high - low)
-            sheet = self._sheet_for(batch)
+            sheet = self._shelf.require_sheet(batch)
             back = self._queue.back.get(sheet.number)
             waiting = back.overlapping(low, high - low) if back is not None else []
             bits = sum(sheet.bits(start, size) for start, size, _ in waiting)
@@ -255,13 +243,13 @@ class Choice:
         if not self._spend(0):
             return
         lane, first, count = self._to_hold[0]
-        batches = self._read(bodies, lane, first, count)
+        batches = self._shelf.read(bodies, lane, first, count)
         self._to_hold.popleft()
         for batch in batches:
             low, high = max(first, batch.first), min(first + count, batch.end)
             away = self._queue.resting.overlapping(low, high - low)
             leased = self._queue.leases.ranges.overlapping(low, high - low)
-            sheet = self._sheet_for(batch)
+            sheet = self._shelf.require_sheet(batch)
             for start, size in [part[:2] for part in away] + [part[:2] for part in leased]:
                 self._hold(sheet, sheet.bits(start, size) & ~sheet.away)
             self._maybe_drop(sheet)
@@ -269,50 +257,7 @@ class Choice:
         if batches[-1].end < first + count:
             self._to_hold.appendleft((lane, batches[-1].end, first + count - batches[-1].end))
 
-    def _read(self, bodies: Bodies, lane: int, first: int, count: int) -> list[StoredBatch]:
-        """The batches of a range, as many as one read gives, at least one."""
-        number, end = self._queue.ledger.number, first + count
-        found = bodies.read(number, lane, first, end, limits.WINDOW_RECORDS, limits.READ_BYTES)
-        if not found:
-            raise UnreadableMessage(f"the stored batch of position {first} is missing")
-        return found
-
-    def _batch_of(self, sheet: Sheet, bodies: Bodies) -> StoredBatch:
-        if sheet.batch is None:
-            batch = self._read(bodies, sheet.lane, sheet.first, sheet.count)[0]
-            if batch.first != sheet.first:
-                raise UnreadableMessage(f"the stored batch of position {sheet.first} is missing")
-            sheet.batch = batch
-            self._keep(sheet, batch)
-        return sheet.batch
-
-    def _keep(self, sheet: Sheet, batch: StoredBatch) -> None:
-        """Batches stay in memory up to a bound; the newest always."""
-        self._kept[sheet.rank] = sheet
-        self._kept_bytes += batch.size
-        while self._kept_bytes > limits.CHOICE_WINDOW_BYTES and len(self._kept) > 1:
-            self._let_go(next(iter(self._kept.values())))
-
-    def _let_go(self, sheet: Sheet) -> None:
-        if sheet.batch is not None:
-            self._kept_bytes -= sheet.batch.size
-            sheet.batch = None
-            del self._kept[sheet.rank]
-
     # Sheets
-
-    def _find(self, position: int) -> Sheet | None:
-        found = self._sheets.overlapping(position, 1)
-        return found[0][2] if found else None
-
-    def _sheet_for(self, batch: StoredBatch) -> Sheet:
-        found = self._sheets.find(batch.first)
-        if found is not None:
-            return found[1]
-        sheet = Sheet(batch, keys_of(batch) if self._lines is not None else None)
-        self._sheets.add(sheet.first, sheet.count, sheet)
-        self._keep(sheet, batch)
-        return sheet
 
     def _arrive(self, sheet: Sheet, bits: int) -> None:
         """Messages are ready that were not."""
@@ -334,7 +279,7 @@ class Choice:
 
     def _unpark(self, sheet: Sheet, bits: int) -> None:
         sheet.ready &= ~bits
-        self._parked[sheet.number] -= bits.bit_count()
+        self._parked[sheet.number] = self._parked.get(sheet.number, 0) - bits.bit_count()
 
     def _hold(self, sheet: Sheet, bits: int) -> None:
         """Messages are away that nobody picked."""
@@ -345,8 +290,7 @@ class Choice:
 
     def _maybe_drop(self, sheet: Sheet) -> None:
         if not sheet.ready and not sheet.away:
-            self._sheets.take(sheet.first, sheet.count)
-            self._let_go(sheet)
+            self._shelf.drop(sheet)
             for lens in self._lenses.values():
                 lens.forget(sheet.rank)
 
@@ -354,7 +298,7 @@ class Choice:
         lens = self._lenses.pop(selector, None)
         if lens is None:
             lens = Lens(selector)
-            for sheet in self._sheets.values():
+            for sheet in self._shelf.sheets.values():
                 lens.push(sheet.rank)
             in_use = len(self._queue.consumers) + len(self._queue.getters)
             while len(self._lenses) >= in_use + _IDLE_LENSES:
@@ -368,7 +312,7 @@ class Choice:
     def returned(self, lane: int, first: int, count: int) -> None:
         """Messages lie in ``back`` again, or came due."""
         unknown = first
-        for low, size, sheet in self._sheets.overlapping(first, count):
+        for low, size, sheet in self._shelf.sheets.overlapping(first, count):
             self._look_later(lane, unknown, low - unknown)
             unknown = low + size
             bits = sheet.bits(low, size)
@@ -379,7 +323,7 @@ class Choice:
     def rests(self, lane: int, first: int, count: int) -> None:
         """Messages came to rest; they are away, as they were mostly known to be."""
         if self._lines is not None:
-            known = self._sheets.overlapping(first, count)
+            known = self._shelf.sheets.overlapping(first, count)
             if sum((s.away & s.bits(low, n)).bit_count() for low, n, s in known) < count:
                 self._to_hold.append((lane, first, count))
 
@@ -391,32 +335,18 @@ class Choice:
             if unlooked:
                 unlooked.take(first, count)
             if self._lines is not None:
-                self._know(bodies, lane, first, count)
-            for low, size, sheet in self._sheets.overlapping(first, count):
+                # It was read to be claimed; what has gone bad since then holds no key.
+                with suppress(UnreadableMessage):
+                    self._shelf.require_sheets(bodies, lane, first, count)
+            for low, size, sheet in self._shelf.sheets.overlapping(first, count):
                 bits = sheet.bits(low, size)
                 self._unpark(sheet, sheet.ready & bits)
                 self._hold(sheet, bits & ~sheet.away)
                 self._maybe_drop(sheet)
 
-    def _know(self, bodies: Bodies, lane: int, first: int, count: int) -> None:
-        """Makes sheets for all batches of a range, whose keys are to be held."""
-        low, end = first, first + count
-        while low < end:
-            known = self._find(low)
-            if known is not None:
-                low = known.first + known.count
-                continue
-            try:
-                batch = self._read(bodies, lane, low, end - low)[0]
-            except UnreadableMessage:
-                # It was read to be claimed; what has gone bad since then holds no key.
-                return
-            self._sheet_for(batch)
-            low = batch.end
-
     def is_second(self, position: int) -> bool:
         """Whether another message of the key of this one, which was claimed, is away too."""
-        sheet = self._find(position) if self._lines is not None else None
+        sheet = self._shelf.find(position) if self._lines is not None else None
         return (
             sheet is not None
             and self._lines is not None
@@ -428,7 +358,7 @@ class Choice:
         if self._lines is None:
             return
         for first, count in ranges:
-            for low, size, sheet in self._sheets.overlapping(first, count):
+            for low, size, sheet in self._shelf.sheets.overlapping(first, count):
                 sheet.away &= ~sheet.bits(low, size)
                 start = low - sheet.first
                 self._show(self._lines.release(sheet, start, start + size))
@@ -438,7 +368,7 @@ class Choice:
         """A purge was applied: what it settled is nowhere any more."""
         settled = self._queue.ledger.settled
         gone: list[tuple[int, int]] = []
-        for first, count, sheet in list(self._sheets):
+        for first, count, sheet in list(self._shelf.sheets):
             live = sum(sheet.bits(*part) for part in settled.live_ranges(first, count))
             gone += runs_of((sheet.ready | sheet.away) & ~live, first)
             sheet.blocked &= live
@@ -458,25 +388,6 @@ class Choice:
         book = self._unlooked.setdefault(lane % limits.DELAYED_LANES, RangeMap())
         book.take(first, count)
         book.add(first, count, lane)
-
-
-def fit_choice(queue: Queue, selector: Selector | None = None) -> None:
-    """Makes what the queue's settings, or a taker that comes, ask for."""
-    is_keyed = queue.settings.ordering == Ordering.KEY
-    if queue.choice is not None and queue.choice.is_keyed == is_keyed:
-        return
-    if is_keyed or selector is not None or queue.choice is not None:
-        queue.choice = Choice(queue)
-
-
-def has_choice(queue: Queue, taker: Taker) -> bool:
-    """False where messages leave simply in their order: then there is no choice any more."""
-    assert queue.choice is not None
-    if taker.selector is None and not queue.choice.is_keyed:
-        others = [*queue.consumers.values(), *queue.getters.values()]
-        if all(other.selector is None for other in others):
-            queue.choice = None
-    return queue.choice is not None
 
 
 def _share_columns(one: StoredBatch, other: StoredBatch) -> bool:

@@ -15,7 +15,8 @@ from heapq import heappop, heappush
 
 from broker import limits
 from broker.core.bodies import Bodies
-from broker.core.choice import Choice, fit_choice
+from broker.core.choice import Choice
+from broker.core.fitting_choice import fit_choice
 from broker.core.flow import Flow, flow_of
 from broker.core.lane_stream import LaneStream, WindowPart
 from broker.core.lease_book import LeaseBook

@@ -16,6 +16,7 @@ from broker.model.stored_batch import StoredBatch
 from broker.protocol.batches import element_offsets
 
 Headers = dict[str, Any]
+_NO_HEADERS: Headers = {}
 
 
 def columns_of(batch: StoredBatch) -> dict[str, list[Any]]:
@@ -48,21 +49,27 @@ def packed_properties(batch: StoredBatch) -> dict[str, Any]:
 def properties_of(batch: StoredBatch) -> dict[str, Any]:
     """The properties that a selector may ask for."""
     values = packed_properties(batch)
-    properties: dict[str, Any] = {name: values[name] for name in ("type", "content_type") if name in values}
+    properties: dict[str, Any] = {
+        name: values[name] for name in ("type", "content_type") if name in values
+    }
     properties["priority"] = PRIORITY_MAX - batch.lane % DELAYED_LANES
     if "death" in values:
         properties["reason"] = values["death"]["reason"]
     return properties
 
 
-def headers_of(batch: StoredBatch) -> list[Headers | None]:
+def headers_of(batch: StoredBatch) -> list[Headers]:
+    """Of each message its headers; none are an empty map."""
     if batch.headers is None:
         try:
             elements = msgpack.unpackb(batch.batch, strict_map_key=False)
         except Exception:
             # A text that is none, a map whose key is a list: that message has no headers then.
             elements = _each_element(batch)
-        batch.headers = [_headers(element) for element in elements]
+        batch.headers = [
+            e[1] if e.__class__ is list and len(e) == 2 and e[1].__class__ is dict else _NO_HEADERS
+            for e in elements
+        ]
     return batch.headers
 
 
@@ -78,16 +85,11 @@ def _each_element(batch: StoredBatch) -> list[Any]:
     return elements
 
 
-def _headers(element: Any) -> Headers | None:
-    has_headers = element.__class__ is list and len(element) == 2 and isinstance(element[1], dict)
-    return element[1] if has_headers else None
-
-
 def matching_bits(selector: Selector, batch: StoredBatch) -> int:
     """A bit for each message of the batch that matches."""
     if not selector.matches_properties(properties_of(batch)):
         return 0
     if not selector.asks_headers:
         return (1 << batch.count) - 1
-    matches = selector.matches_headers
-    return int("".join(["1" if matches(h) else "0" for h in reversed(headers_of(batch))]), 2)
+    matching = selector.matches_each(headers_of(batch))
+    return int("".join(["1" if each else "0" for each in reversed(matching)]), 2)

@@ -14,8 +14,8 @@ import msgpack
 from broker import limits
 from broker.core.bodies import Bodies
 from broker.core.claims import ClaimedPart
+from broker.core.fitting_choice import has_choice
 from broker.core.lane_stream import LaneStream
-from broker.core.choice import has_choice
 from broker.core.lease_book import Lease
 from broker.core.picked import SMALL_BATCH_BYTES, Picked, fitting
 from broker.core.portion import Portion
@@ -228,7 +228,7 @@ def _joined_columns(picked: list[Picked]) -> bytes:
         columns = columns_of(item.batch)
         low = item.first - item.batch.first
         for name, values in joined.items():
-            values += columns[name][low : low + item.count]
+            values.extend(columns[name][low : low + item.count])
     return bytes(msgpack.packb(joined))
 
 

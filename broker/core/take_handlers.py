@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from broker import limits
-from broker.core.choice import fit_choice
 from broker.core.exclusive import appoint
+from broker.core.fitting_choice import fit_choice
 from broker.core.machine import SlotMachine
 from broker.core.partitioning import require_whole
 from broker.core.queue import Queue

@@ -6,8 +6,8 @@ limits, deliveries.  What a queue is made of cannot change under it.
 
 from __future__ import annotations
 
-from broker.core.choice import fit_choice
 from broker.core.exclusive import appoint
+from broker.core.fitting_choice import fit_choice
 from broker.core.machine import SlotMachine
 from broker.core.queue import Queue
 from broker.core.session import Session

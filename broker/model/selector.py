@@ -15,7 +15,7 @@ false.  Law: a selector is valid from birth, and no message makes it raise.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from broker.errors import BadField
@@ -81,8 +81,17 @@ class Selector:
         return all(test(properties.get(name, _MISSING)) for name, test in self._of_properties)
 
     def matches_headers(self, headers: Mapping[str, Any] | None) -> bool:
-        found = headers or {}
-        return all(test(found.get(name, _MISSING)) for name, test in self._of_headers)
+        return self.matches_each([headers or {}])[0]
+
+    def matches_each(self, headers: Sequence[Mapping[str, Any]]) -> list[bool]:
+        """``matches_headers`` of many messages, which costs least when asked at once."""
+        matching = [True] * len(headers)
+        for name, test in self._of_headers:
+            matching = [
+                so_far and test(each.get(name, _MISSING))
+                for so_far, each in zip(matching, headers, strict=True)
+            ]
+        return matching
 
 
 def _test(name: Any, op: Any, value: Any) -> Test:
@@ -101,6 +110,8 @@ def _equal(value: Any) -> Test:
         raise BadField("= takes text, bin, a number, a boolean or nil")
     if value is None or value.__class__ is bool:
         return lambda found: found is value
+    if isinstance(value, str | bytes):
+        return lambda found: bool(found == value)
     return lambda found: found.__class__ is not bool and bool(found == value)
 
 

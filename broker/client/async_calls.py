@@ -22,7 +22,14 @@ from broker.client.requests import Request
 from broker.client.routes import Way
 from broker.client.session import Session
 from broker.client.settles import Settle, extend_fields
-from broker.errors import ConnectionLost, LeaseLost, MsgQueueError, Partitioned, WaitTimeout
+from broker.errors import (
+    ConnectionLost,
+    LeaseLost,
+    MsgQueueError,
+    Partitioned,
+    QueueNotFound,
+    WaitTimeout,
+)
 from broker.limits import GET_TIMEOUT_MAX
 
 GET_S_MAX = GET_TIMEOUT_MAX / 1000
@@ -80,7 +87,12 @@ class AsyncCalls(AsyncDriver):
                 known = self.session.partitions
                 partitions = known.learn(fields["queue"], error, now_ms())
         for part, waits_s in rounds(partitions, fields, timeout, self._loop.time):
-            runs: list[Run] = await self.ask(part, waits_s)
+            try:
+                runs: list[Run] = await self.ask(part, waits_s)
+            except QueueNotFound:
+                # Deleted, or made anew in another way: the next get asks what it is.
+                self.session.partitions.forget(fields["queue"])
+                raise
             if runs:
                 return runs
         return []

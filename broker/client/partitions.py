@@ -57,6 +57,9 @@ class KnownPartitions:
                 self._declared[name] = self._ask(fields, now)
         return told
 
+    def forget(self, queue: str) -> None:
+        self._known.pop(queue, None)
+
     def is_being_declared(self, queue: str) -> bool:
         declared = self._declared.get(queue)
         return declared is not None and not declared.done

@@ -209,6 +209,8 @@ class PutQueue:
             self._puts.spread(self, error, now)
         elif error.name in self._puts.options.retried or self._is_unborn(error):
             self._refused(batch, error, now)
+        elif isinstance(error, QueueNotFound) and self.whole is not None:
+            self._return(batch, self.whole)
         elif isinstance(error, ProducerExpired):
             self._forgotten(batch, error, now)
         else:
@@ -269,6 +271,11 @@ class PutQueue:
         self._unsent = rest
         self._in_flight = 0
 
+    def begin_anew(self) -> None:
+        """What is known of the queue was of an earlier one with its name."""
+        self.spread = None
+        self._is_known = False
+
     def _is_unborn(self, error: MsgQueueError) -> bool:
         """Whether the queue is a partition that is still being declared."""
         return isinstance(error, QueueNotFound) and self._puts.is_being_declared(self.name)
@@ -286,6 +293,16 @@ class PutQueue:
             self._puts.unconfirmed_bytes -= batch.body_bytes
             batch.reopen()
             spread.take(batch)
+
+    def _return(self, batch: PutBatch, whole: PutQueue) -> None:
+        """The partition was deleted: the batch goes to the whole, whatever that is by now."""
+        del self.unconfirmed[batch.seq]
+        self._oldest_seq = next(iter(self.unconfirmed), self._next_seq)
+        self._puts.unconfirmed_bytes -= batch.body_bytes
+        batch.reopen()
+        batch.queue = whole.name
+        self._puts.forget_partitions(whole)
+        whole.add(batch)
 
     def _give_up(self, batch: PutBatch) -> None:
         cause = f": {batch.refusal.name}" if batch.refusal is not None else ""

@@ -100,6 +100,11 @@ class Puts:
         if queue.spread is None:
             queue.spread_over(Spread(self, queue, self._partitions.learn(queue.name, error, now)))
 
+    def forget_partitions(self, queue: PutQueue) -> None:
+        """They are gone: the next batch asks anew what the queue is."""
+        self._partitions.forget(queue.name)
+        queue.begin_anew()
+
     def is_being_declared(self, queue: str) -> bool:
         return self._partitions.is_being_declared(queue)
 

@@ -20,6 +20,7 @@ from broker.client.consumers import Consumers
 from broker.client.counters import Counters
 from broker.client.delivery import TAKEN, Run, read_runs
 from broker.client.directory import Directory
+from broker.client.ledger import GIVE_BACK
 from broker.client.line import Line
 from broker.client.named_puts import NamedProducer, instance_of
 from broker.client.outcome import Outcome
@@ -155,7 +156,9 @@ class Session:
     def require_confirmed(self) -> None:
         """For the end of a client: raises when anything is still on its way."""
         self.puts.flush()
-        left = len(self.unconfirmed)
+        # What nobody looked at comes back with the end of the session in any case.
+        given_back = sum(settle.kind is GIVE_BACK for settle in self.settles.unconfirmed)
+        left = len(self.unconfirmed) - given_back
         if left:
             trouble = self.connection.trouble or "no answer"
             raise ConnectionLost(f"closed with {left} batches or settles unconfirmed: {trouble}")

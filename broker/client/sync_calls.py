@@ -31,6 +31,7 @@ from broker.errors import (
     LeaseLost,
     MsgQueueError,
     Partitioned,
+    QueueNotFound,
     WaitTimeout,
 )
 from broker.limits import GET_TIMEOUT_MAX
@@ -116,7 +117,12 @@ class SyncCalls(SyncDriver):
                     known = self.session.partitions
                     partitions = known.learn(fields["queue"], error, now_ms())
         for part, waits_s in rounds(partitions, fields, timeout, time.monotonic):
-            runs: list[Run] = self.ask(part, waits_s)
+            try:
+                runs: list[Run] = self.ask(part, waits_s)
+            except QueueNotFound:
+                # Deleted, or made anew in another way: the next get asks what it is.
+                self.session.partitions.forget(fields["queue"])
+                raise
             if runs:
                 return runs
         return []

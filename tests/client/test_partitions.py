@@ -154,6 +154,23 @@ def test_a_put_that_finds_its_partition_not_yet_there_comes_again() -> None:
     assert batch.done
 
 
+def test_what_partitions_that_were_deleted_refuse_goes_to_the_queue_of_that_name() -> None:
+    rig = Rig()
+    (batch,) = rig.put(b"a")
+    refuse(rig, rig.only("put"))
+    one, two, put = rig.sent()
+    rig.reply(one)
+    rig.reply(two)
+    rig.refuse(put, "queue_not_found")
+    again = rig.only("put")
+    assert (again["queue"], again["partitions"], again.elements) == ("q", 1, [b"a"])
+    refuse(rig, again, partitions=3)
+    *declares, put = rig.sent()
+    assert [declare["queue"] for declare in declares] == ["q#0", "q#1", "q#2"]
+    rig.reply(put, first=0, count=1)
+    assert batch.part(0).queue == put["queue"]
+
+
 def test_a_consumer_becomes_one_of_each_partition_and_takes_from_all() -> None:
     rig = Rig()
     consumers = rig.session.consumers

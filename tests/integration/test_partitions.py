@@ -73,3 +73,17 @@ def test_a_consumer_that_leaves_gives_back_what_it_did_not_see(connect: Connect)
     held.ack(wait=True)
     left = [message.body for message in orders.consume(max=19, timeout=20)]
     assert sorted(map(int, [held.body, *left])) == list(range(20))
+
+
+def test_a_queue_that_is_deleted_and_made_anew_is_used_as_what_it_is_then(
+    connect: Connect,
+) -> None:
+    mq = connect()
+    orders = mq.queue("orders", partitions=2)
+    orders.put_many([b"a", b"b"], batch=1).wait(20)
+    orders.delete(if_empty=False)
+    mq.queue("orders", partitions=3)
+    results = orders.put_many([b"%d" % n for n in range(6)], batch=1).wait(20)
+    assert {result.queue for result in results} == {"orders#0", "orders#1", "orders#2"}
+    orders.delete(if_empty=False)
+    assert orders.put(b"plain").wait(20).queue == "orders"

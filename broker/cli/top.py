@@ -50,10 +50,11 @@ def top_command(
 ) -> None:
     """Watch the queues.
 
-    All, or those that are named; q or Ctrl-C ends.  FLIGHT is what consumers have, DEPART what is on its way to another queue,
-    OLDEST how long the oldest message that is
-    ready has waited.  Without a terminal the table is printed once.  With -o json a line is all
-    queues at one moment, one line each --every.
+    All, or those that are named; q or Ctrl-C ends.  FLIGHT is what consumers have, DEPART what is
+    on its way to another queue, OLDEST how long the oldest message that is ready has waited.
+
+    Without a terminal the table is printed once.  With -o json a line is all queues at one moment,
+    one line each --every.
 
     \b
     Examples:
@@ -97,7 +98,9 @@ def _drawing(found: list[dict[str, Any]], address: str) -> Table:
     from rich.table import Table
 
     title = f"msgqueue {address}   {time.strftime('%H:%M:%S')}   {len(found)} queues   q ends"
-    drawing = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    drawing = Table(
+        box=None, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left"
+    )
     for number, name in enumerate(_HEADER):
         side: Any = "right" if 0 < number < len(_HEADER) - 1 else "left"
         drawing.add_column(name, justify=side, no_wrap=True, min_width=len(name))

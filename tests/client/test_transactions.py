@@ -302,3 +302,15 @@ def test_a_refusal_for_now_is_no_failure() -> None:
     transaction, sent = begun(rig)
     rig.refuse(sent, "resource_alarm")
     assert not transaction.done
+
+
+def test_a_delivery_that_crosses_the_end_of_a_client_is_no_failure() -> None:
+    """All is confirmed at once, so that the bye may overtake the last deliveries."""
+    rig = Rig()
+    _, sent = begun(rig)
+    rig.reply(sent, settled=1, puts=1, copies=1)
+    rig.session.consumers.leave_all()
+    rig.session.say_bye(rig.now)
+    rig.deliver([b"late"], first=3, tag=b"\0\1" + b"t" * 24)
+    assert len(rig.session.unconfirmed) > 0
+    rig.session.require_confirmed()

@@ -195,6 +195,7 @@ class SlotMachine:
 
     def next_wake_at(self) -> int | None:
         instants = [self.wakes[0][0]] if self.wakes else []
-        instants += [at for at in (self.expiry.at, self.due.at, self.timetable.at, self.id_sweep.at) if at is not None]
+        cursors = (self.expiry, self.due, self.timetable, self.id_sweep)
+        instants += [cursor.at for cursor in cursors if cursor.at is not None]
         instants += [job.next_at for job in self.redrives.values()]
         return min(instants, default=None)

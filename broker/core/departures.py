@@ -10,7 +10,9 @@ position is that of its put's first message.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import msgpack
@@ -130,12 +132,18 @@ def _by_batch(part: ClaimedPart) -> list[tuple[Extent, int, int]]:
     """(stored batch, first, count) for each batch that the part lies in."""
     first, count, portion = part
     end = first + count
-    assert portion.batches, "a portion is read before it is handed out or claimed"
-    return [
-        (Extent(portion.extent.lane, start, length), max(start, first), size)
-        for start, length, _ in portion.batches
-        if (size := min(start + length, end) - max(start, first)) > 0
-    ]
+    batches = portion.batches
+    assert batches, "a portion is read before it is handed out or claimed"
+    found: list[tuple[Extent, int, int]] = []
+    # A part of a long portion looks at its own batches alone.
+    index = max(bisect_right(batches, first, key=itemgetter(0)) - 1, 0)
+    while index < len(batches) and batches[index][0] < end:
+        start, length, _ = batches[index]
+        low, high = max(start, first), min(start + length, end)
+        if low < high:
+            found.append((Extent(portion.extent.lane, start, length), low, high - low))
+        index += 1
+    return found
 
 
 def clear(machine: SlotMachine, queue: Queue, target: str, taken: list[Move]) -> None:

@@ -325,3 +325,22 @@ def test_no_client_is_a_slot(rig: NodeRig, producer: bytes) -> None:
 
 def test_a_queue_is_not_its_own_dead_letter_queue(rig: NodeRig) -> None:
     assert declare(rig, "q", dead_letter="q").code == BadField.code
+
+
+# What cannot be read
+
+
+def test_what_cannot_be_read_is_told_and_stays_and_other_lines_go_on(stuck: NodeRig) -> None:
+    declare(stuck, "q1", dead_letter="other")
+    stuck.put("q", b"a")
+    stuck.settle("reject", stuck.get("q"))
+    for key, value in stuck.rows(Family.BODY):
+        if value.endswith(b"\x91\xc4\x01a"):
+            stuck.store.alter(Family.BODY, key, value[:-1] + b"?")
+    stuck.put("q1", b"b")
+    stuck.settle("reject", stuck.get("q1"))
+    free(stuck)
+    assert stuck.get("other").bodies() == [b"b"]
+    stats = stuck.stats("q")
+    assert (stats["departing"], stats["messages"]) == (1, 1)
+    assert "checksum" in stats["last_transfer_error"]

@@ -99,6 +99,11 @@ class Dresser:
             return {"ttl_ms": random.choice([500, 2_000]), "priority": random.randint(0, 9)}, ()
         return {}, ()
 
+    def shares_id(self, message: str) -> bool:
+        """True for a message that another one's id may have kept out."""
+        own = self.ids.get(message)
+        return own is not None and sum(other == own for other in self.ids.values()) > 1
+
     def _draw_id(self, message: str) -> str:
         random = self._random
         is_reused = bool(self.ids) and random.random() < _REUSED_IDS

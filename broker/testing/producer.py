@@ -194,6 +194,5 @@ class Producer(SimulatedClient):
         known = {batch.ids[index] for index in header.get("duplicates", ())}
         taken = [message for message in batch.ids if message not in known]
         if header.get("duplicate"):
-            ids = self._dresser.ids
-            taken = [message for message in taken if ids.get(message, message) == message]
+            taken = [message for message in taken if not self._dresser.shares_id(message)]
         return taken, sorted(known)

@@ -13,6 +13,7 @@ import msgpack
 from broker.limits import COLUMNS_BYTES_MAX, HEADER_BYTES_MAX
 from broker.protocol.commands import Malformed, decode_command
 from tests.protocol.id_steps import ID_STEPS
+from tests.protocol.key_steps import KEY_STEPS
 from tests.protocol.partition_steps import PARTITION_STEPS
 from tests.protocol.step import Step
 from tests.protocol.transaction_steps import LARGE_TRANSACTION_STEPS, TRANSACTION_STEPS
@@ -115,7 +116,7 @@ STEPS = [
     ),
     Step(
         "get_columns",
-        "a delivery with columns has one run and three frames",
+        "a delivery with columns has three frames",
         {"cmd": "get", "req": 12, "queue": "orders", "max": 10},
     ),
     Step(
@@ -306,6 +307,7 @@ STEPS = [
         {"cmd": "put", "req": 49, "queue": "q", "count": 2},
         (b"\x80", TWO, TWO),
     ),
+    *KEY_STEPS,
     Step("bye", "ends the session", {"cmd": "bye", "req": 50}),
 ]
 #: Checked like the others, and too long to be written out.

@@ -12,6 +12,11 @@ from typing import Any
 
 from broker.cluster.messages import Prepare
 from broker.cluster.primary import Primary
+from broker.core import message_ids
+from broker.core.key_lines import KeyLines
+from broker.core.producers import Key, Producers, Verdict
+from broker.names import TRANSFER_PRODUCER
+from broker.node import transfers
 from broker.node.replica import Replica
 from broker.storage.store import WriteOps
 from broker.testing.process import BrokerProcess
@@ -97,6 +102,39 @@ def _never_end_the_tenure() -> AbstractContextManager[None]:
     return _replaced(BrokerProcess, "tenure_extended", extend)
 
 
+def _clear_what_was_only_sent() -> AbstractContextManager[None]:
+    """Transfers: a message is gone from its queue before the target has it."""
+    note_sent = transfers._Course.note_sent
+
+    def sent_and_taken(course: transfers._Course, sequence: int, size: int) -> None:
+        note_sent(course, sequence, size)
+        course.note_taken(sequence)
+
+    return _replaced(transfers._Course, "note_sent", sent_and_taken)
+
+
+def _take_moves_again() -> AbstractContextManager[None]:
+    """Transfers: a target takes what it has taken already."""
+    judge = Producers.judge
+
+    def judge_moves_new(producers: Producers, key: Key, sequence: int) -> Verdict:
+        verdict = judge(producers, key, sequence)
+        is_again = key[0].startswith(TRANSFER_PRODUCER) and verdict is Verdict.APPLIED
+        return Verdict.NEW if is_again else verdict
+
+    return _replaced(Producers, "judge", judge_moves_new)
+
+
+def _let_keys_pass() -> AbstractContextManager[None]:
+    """Keys: nobody waits for another message of the key."""
+    return _replaced(KeyLines, "_block", lambda *_: None)
+
+
+def _take_known_ids() -> AbstractContextManager[None]:
+    """Ids: a second message with an id is taken."""
+    return _replaced(message_ids, "_duplicates", lambda *_: [])
+
+
 #: rule -> the context in which it is broken
 MUTATIONS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "R2": _answer_before_the_sync,
@@ -105,4 +143,8 @@ MUTATIONS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "R7": _cut_at_the_watermark,
     "R9": _shrink_unconfirmed,
     "R10": _never_end_the_tenure,
+    "clear after the confirm": _clear_what_was_only_sent,
+    "a move is taken once": _take_moves_again,
+    "one in flight of a key": _let_keys_pass,
+    "an id keeps others out": _take_known_ids,
 }

@@ -7,27 +7,34 @@ from random import Random
 
 import pytest
 
+from broker.testing.features import settings_of
 from broker.testing.mutations import MUTATIONS
 from broker.testing.report import report
 from broker.testing.scenario import draw_scenario
 from broker.testing.simulation import Outcome, Simulation
 
 SEEDS = range(1, 21)
-#: rule -> (brokers, faults that bring its breakage to light soon)
-PROVOKED_BY = {
-    "R2": (1, {"power_loss": 4.0, "slow_sync": 3.0}),
-    "R3": (3, {"power_loss": 2.0, "kill": 3.0, "late": 2.0}),
-    "R6": (3, {"pause": 2.0}),
-    "R7": (3, {"sync_error": 2.0}),
-    "R9": (3, {"kill": 1.0}),
-    "R10": (3, {"island": 3.0}),
+#: rule -> (brokers, faults that bring its breakage to light soon, features)
+PROVOKED_BY: dict[str, tuple[int, dict[str, float], list[str]]] = {
+    "R2": (1, {"power_loss": 4.0, "slow_sync": 3.0}, []),
+    "R3": (3, {"power_loss": 2.0, "kill": 3.0, "late": 2.0}, []),
+    "R6": (3, {"pause": 2.0}, []),
+    "R7": (3, {"sync_error": 2.0}, []),
+    "R9": (3, {"kill": 1.0}, []),
+    "R10": (3, {"island": 3.0}, []),
+    "clear after the confirm": (3, {"kill": 3.0, "pause": 2.0}, ["dead letters", "transactions"]),
+    "a move is taken once": (3, {"drop": 2.0, "kill": 3.0}, ["dead letters", "transactions"]),
+    "one in flight of a key": (3, {}, ["keys"]),
+    "an id keeps others out": (3, {}, ["ids"]),
 }
 
 
 def run(seed: int, rule: str) -> Outcome:
-    brokers, faults = PROVOKED_BY[rule]
-    scenario = draw_scenario(Random(f"{seed} scenario"), brokers, 60)
-    return Simulation(seed, replace(scenario, faults=faults)).run()
+    brokers, faults, features = PROVOKED_BY[rule]
+    random = Random(f"{seed} scenario")
+    scenario = draw_scenario(random, brokers, 60)
+    featured = settings_of(features, random)
+    return Simulation(seed, replace(scenario, faults=faults, featured=featured)).run()
 
 
 @pytest.mark.parametrize("rule", MUTATIONS)

@@ -37,7 +37,7 @@ def test_both_faces_have_the_same_names(sync: type, other: type) -> None:
 
 @pytest.mark.parametrize(("sync", "other"), PAIRS, ids=[sync.__name__ for sync, _ in PAIRS])
 def test_both_faces_have_the_same_parameters(sync: type, other: type) -> None:
-    for name, method in {**public(sync), "__init__": sync.__init__}.items():
+    for name, method in {**public(sync), "__init__": vars(sync).get("__init__")}.items():
         if not inspect.isfunction(method):
             continue
         of_sync = inspect.signature(method).parameters

@@ -23,7 +23,7 @@ def make_ledger() -> Ledger:
 
 def make_run(ledger: Ledger, first: int, count: int, attempts: int = 0) -> Run:
     fields = {"first": first, "count": count, "attempts": attempts}
-    run = Run(ledger, fields, [b"x"] * count, 0, None)
+    run = Run(ledger, fields, [b"x"] * count, 0, {})
     ledger.runs.add(run)
     return run
 

@@ -14,11 +14,14 @@ from bench.peers.msgqueue import MsgQueue
 from bench.peers.msgqueue_cluster import MsgQueueCluster
 from bench.peers.registry import CLUSTERS, chosen
 from bench.report import Table
-from bench.rows import backlog, cluster, due, failover, join, latency, throughput
+from bench.rows import backlog, choice, cluster, due, failover, join, latency, throughput
 from bench.settings import Settings, UsageError, say
 
 _BACKLOG = 10_000_000
-ROWS = ("all", "throughput", "latency", "backlog", "paired", "due", "cluster", "join", "failover")
+ROWS = (
+    *("all", "throughput", "latency", "backlog", "paired", "due", "keyed", "selector"),
+    *("cluster", "join", "failover"),
+)
 
 
 def main() -> int:
@@ -64,6 +67,10 @@ def _measure(arguments: argparse.Namespace, settings: Settings) -> Sequence[Tabl
         return paired.measure(settings, arguments.against)
     if arguments.row == "backlog":
         return backlog.measure(settings, MsgQueue(), arguments.messages or _BACKLOG)
+    if arguments.row == "keyed":
+        return choice.measure_keyed(settings)
+    if arguments.row == "selector":
+        return choice.measure_selector(settings)
     if arguments.row == "due":
         return due.measure(settings, arguments.messages or due.LATE_MESSAGES)
     if arguments.row == "cluster":

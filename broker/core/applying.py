@@ -36,18 +36,23 @@ def apply_committed(machine: SlotMachine) -> None:
             fold(machine, proposed)
         return
     while (proposed := log.next_committed()) is not None:
-        waiting = fold(machine, proposed)
-        step = _SERVES.get(type(proposed.entry))
-        if step is not None:
-            step(machine, proposed.entry, proposed)
-        answers = machine.answers.pop(proposed.lsn, None)
-        if answers:
-            waiting = answers + waiting
-        for reply in waiting:
-            # As many as hold it now that it is committed, not when it was proposed.
-            if "copies" in reply.header:
-                reply.header["copies"] = machine.copies
-        machine.replies += waiting
+        carry_out(machine, proposed, machine.copies)
+
+
+def carry_out(machine: SlotMachine, proposed: Proposed, copies: int) -> None:
+    """What one entry does where this broker serves; so many brokers have it on disk."""
+    waiting = fold(machine, proposed)
+    step = _SERVES.get(type(proposed.entry))
+    if step is not None:
+        step(machine, proposed.entry, proposed)
+    answers = machine.answers.pop(proposed.lsn, None)
+    if answers:
+        waiting = answers + waiting
+    for reply in waiting:
+        # As many as hold it now that it is committed, not when it was proposed.
+        if "copies" in reply.header:
+            reply.header["copies"] = copies
+    machine.replies += waiting
 
 
 def _fold_epoch(machine: SlotMachine, entry: entries.EpochStart, at: Proposed) -> None:
@@ -226,7 +231,7 @@ def _serve_purged(machine: SlotMachine, entry: entries.Purged, proposed: Propose
 def leaving_of(machine: SlotMachine, number: int) -> list[tuple[int, int]]:
     """(lane, messages) that uncommitted entries take out of the queue or give back to it."""
     leaving: list[tuple[int, int]] = []
-    for entry in machine.log.uncommitted_of(number):
+    for entry in machine.uncommitted_of(number):
         if isinstance(entry, entries.Returned):
             leaving += [(extent.lane, count) for extent, _, count, _ in entry.parts]
         elif not isinstance(entry, entries.Purged):

@@ -19,7 +19,7 @@ from broker.model.stored_batch import Extent, StoredBatch
 def come_due(machine: SlotMachine) -> None:
     """Makes ready what is due, a bounded number of batches a turn."""
     for row in machine.due.take(machine.now):
-        _open(machine, row)
+        open_batch(machine, row)
     if machine.timetable:
         give_timed(machine)
 
@@ -28,14 +28,17 @@ def expect_batch(machine: SlotMachine, queue: Queue, batch: StoredBatch) -> None
     """A delayed put is committed: from now on it waits for its instant."""
     row = IndexRow(batch.due_at, queue.ledger.number, batch.lane, batch.first, batch.count)
     queue.undue += batch.count
-    if machine.due.seen is not None and row <= machine.due.seen:
+    if queue.is_transient:
+        machine.transient.memory.due.add(row)
+    elif machine.due.seen is not None and row <= machine.due.seen:
         # Its instant passed while it was on its way to the disk.
-        _open(machine, row)
+        open_batch(machine, row)
     else:
         machine.due.expect(batch.due_at)
 
 
-def _open(machine: SlotMachine, row: IndexRow) -> None:
+def open_batch(machine: SlotMachine, row: IndexRow) -> None:
+    """The instant of a delayed batch has come."""
     machine.due_rows[row] = None
     queue = machine.queues.get(row.number)
     if queue is None or queue.deleted:

@@ -18,6 +18,11 @@ from broker.model.entries import ExpirySwept, SettleReason
 
 def expire(machine: SlotMachine) -> None:
     """Removes what is due, a bounded number of rows a turn."""
+    memory = machine.transient.memory
+    for row, _ in memory.expiry.take(machine.now):
+        again = _expire_row(machine, row)
+        if again is not None:
+            memory.expiry.add(again)
     due = machine.expiry.take(machine.now)
     if not due:
         return

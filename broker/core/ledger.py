@@ -82,6 +82,15 @@ class Ledger:
         #: Rows touched since the last checkpoint.
         self.dirty_attempted: set[int] = set()
 
+    def empty(self, start: int) -> None:
+        """Nothing is held, and ``start`` is the next position."""
+        self.next_position = start
+        self.lanes = {}
+        self.settled = SettledSet(start)
+        self.attempted = RangeMap()
+        self.dirty_attempted.clear()
+        self.messages = self.bytes = self.ids = 0
+
     def apply_put(self, entry: BatchPut) -> None:
         body = entry.body
         assert body.first == self.next_position, "positions are dense"
@@ -165,7 +174,9 @@ class Ledger:
         self.dirty_attempted.add(first)
 
     def as_row(self) -> dict[str, object]:
-        """The queue's row at a checkpoint."""
+        """The queue's row at a checkpoint; of a transient queue what was declared."""
+        if self.settings.is_transient and self.next_position:
+            return Ledger(self.number, self.uuid, self.name, self.settings).as_row()
         return {
             "number": self.number,
             "uuid": self.uuid,

@@ -16,12 +16,14 @@ from broker.core.bodies import Bodies, IndexRow
 from broker.core.index_cursor import IndexCursor
 from broker.core.ledger import Ledger
 from broker.core.log_marks import LogMarks
+from broker.core.memory_bodies import BodiesByQueue
 from broker.core.outbox import Outbox
 from broker.core.producers import Producers
 from broker.core.queue import Queue
 from broker.core.redrive_job import RedriveJob
 from broker.core.tags import encode_tag
 from broker.core.timetable import Timetable
+from broker.core.transient_log import POSITIONS_PER_EPOCH, TransientLog, is_logged
 from broker.errors import LimitReached, QueueNotFound
 from broker.model.entries import (
     Entry,
@@ -61,7 +63,9 @@ class SlotMachine:
     ) -> None:
         self.slot = slot
         self.log = log
-        self.bodies = bodies
+        #: What is done for queues that are in memory alone, and their messages.
+        self.transient = TransientLog()
+        self.bodies: Bodies = BodiesByQueue(bodies, self.transient.memory)
         #: Gives that many random bytes.
         self.draw = draw
         self.auto_declare = auto_declare
@@ -113,14 +117,34 @@ class SlotMachine:
 
     def propose(self, entry: Entry, *answers: Reply) -> int:
         """Appends to the log; ``answers`` leave when it is committed."""
-        lsn = self.log.propose(entry)
         number = getattr(entry, "number", None)
-        if number is not None:
-            queue = self.queues[number]
-            self.marks.touch(number, queue.proposed_next)
+        queue = self.queues[number] if number is not None else None
+        if queue is not None and queue.is_transient and not is_logged(entry):
+            lsn = self.transient.propose(entry, self.now)
+        else:
+            lsn = self.log.propose(entry)
+            if queue is not None:
+                self.marks.touch(queue.ledger.number, queue.proposed_next)
         if answers:
             self.answers[lsn] = list(answers)
         return lsn
+
+    def uncommitted_of(self, number: int) -> list[Entry]:
+        """What is proposed and not yet applied for one queue, in order."""
+        return self.log.uncommitted_of(number) + self.transient.uncommitted_of(number)
+
+    @property
+    def transient_start(self) -> int:
+        """The first position of this reign in every transient queue."""
+        return self.log.epoch * POSITIONS_PER_EPOCH
+
+    def empty(self, queue: Queue) -> None:
+        """A transient queue begins in this reign; what it held in another is lost."""
+        number = queue.ledger.number
+        queue.ledger.empty(self.transient_start)
+        queue.proposed_next = self.transient_start
+        self.transient.memory.begin(number)
+        self.producers.forget_queue(number)
 
     def add_queue(self, ledger: Ledger) -> Queue:
         tag = encode_tag(self.slot, self.log.epoch, ledger.uuid)
@@ -128,6 +152,8 @@ class SlotMachine:
         self.queues[ledger.number] = queue
         self.names[ledger.name] = queue
         self.uuids[ledger.uuid] = queue
+        if queue.is_transient:
+            self.producers.volatile.add(ledger.number)
         self.next_queue_number = max(self.next_queue_number, ledger.number + 1)
         return queue
 
@@ -138,6 +164,9 @@ class SlotMachine:
         if self.names.get(queue.name) is queue:
             del self.names[queue.name]
         self.awake.pop(queue.ledger.number, None)
+        if queue.is_transient:
+            self.transient.memory.forget(queue.ledger.number)
+            self.producers.volatile.discard(queue.ledger.number)
 
     def find_queue(self, name: str) -> Queue:
         """Raises QueueNotFound; a queue whose deletion is proposed is not found any more."""
@@ -167,6 +196,8 @@ class SlotMachine:
         number = self.next_queue_number
         ledger = Ledger(number, self.draw(16), name, settings)
         queue = self.add_queue(ledger)
+        if queue.is_transient:
+            self.empty(queue)
         self.unborn.add(number)
         entry = QueueDeclared(number, ledger.uuid, name, settings.as_map())
         self.propose(entry, *answers)
@@ -195,7 +226,11 @@ class SlotMachine:
 
     def next_wake_at(self) -> int | None:
         instants = [self.wakes[0][0]] if self.wakes else []
-        cursors = (self.expiry, self.due, self.timetable, self.id_sweep)
+        memory = self.transient.memory
+        cursors = (
+            *(self.expiry, self.due, self.timetable, self.id_sweep),
+            *(memory.expiry, memory.due),
+        )
         instants += [cursor.at for cursor in cursors if cursor.at is not None]
         instants += [job.next_at for job in self.redrives.values()]
         return min(instants, default=None)

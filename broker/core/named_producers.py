@@ -33,4 +33,4 @@ def handle_producer(machine: SlotMachine, session: Session, command: Producer) -
     if command.req is not None:
         # What is proposed of the instances before it is committed before the answer leaves.
         fields = {"highest": machine.producers.highest(key), "instance": command.instance}
-        answer_after(machine, ok(session.peer, command.req, **fields))
+        answer_after(machine, ok(session.peer, command.req, **fields), queue)

@@ -89,22 +89,25 @@ def expect_timed(machine: SlotMachine, queue: Queue, entry: TimedPut) -> None:
     queue.undue += entry.body.count
     seen = machine.due.seen
     for row, chunk in rows_of(entry):
-        if seen is not None and row <= seen:
+        if queue.is_transient:
+            machine.transient.memory.due.add(row, chunk)
+        elif seen is not None and row <= seen:
             # Its first instant passed while it was on its way to the disk.
-            _open_chunk(machine, row, chunk)
+            open_chunk(machine, row, chunk)
         else:
             machine.due.expect(row.at)
     give_timed(machine)
 
 
 def open_row(machine: SlotMachine, row: IndexRow) -> None:
-    """The first message of a chunk is due; the row is known to be committed."""
+    """A row of the disk's index is due; it is known to be committed."""
     chunk = machine.bodies.due_chunk(row)
     if chunk is not None:
-        _open_chunk(machine, row, chunk)
+        open_chunk(machine, row, chunk)
 
 
-def _open_chunk(machine: SlotMachine, row: IndexRow, chunk: DueChunk) -> None:
+def open_chunk(machine: SlotMachine, row: IndexRow, chunk: DueChunk) -> None:
+    """The first message of a chunk is due."""
     machine.due_rows[row] = chunk.mask
     machine.timetable.add(row, chunk)
 

@@ -70,6 +70,9 @@ class Producers:
         self._proposed: dict[Key, dict[int, list[Reply]]] = {}
         #: Producers whose first put was refused in this epoch; dict for its order.
         self._met: dict[Key, None] = {}
+        #: Numbers of the transient queues, whose windows are lost with their messages: no row is
+        #: written of them, and a producer that is not known there is new.
+        self.volatile: set[int] = set()
 
     def judge(self, key: Key, sequence: int) -> Verdict:
         """What to do with a put; asked before every other check."""
@@ -79,6 +82,7 @@ class Producers:
         window = self.windows.get(key)
         if window is None:
             known = sequence == 0 or proposed is not None or key in self._met or is_slot(key)
+            known = known or key[1] in self.volatile
             return Verdict.NEW if known else Verdict.UNKNOWN_PRODUCER
         behind = window.highest - sequence
         if behind < 0:
@@ -97,7 +101,9 @@ class Producers:
         newest = self.instances.get(key, 0)
         if (instance or 0) < newest:
             raise ProducerFenced(f"instance {newest} of this producer has taken over")
-        if (instance or 0) > newest:
+        if instance is not None and instance > newest and key[1] in self.volatile:
+            self.instances[key] = instance
+        elif (instance or 0) > newest:
             raise ProducerExpired("this queue does not know this instance of the producer")
 
     def highest(self, key: Key) -> int:
@@ -182,6 +188,8 @@ class Producers:
         """Rows to write at a checkpoint: key -> row, None to delete it."""
         rows: dict[Key, list[object] | None] = {}
         for key in sorted(self.dirty):
+            if key[1] in self.volatile:
+                continue
             window = self.windows.get(key)
             if window is None:
                 rows[key] = None

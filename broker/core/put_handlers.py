@@ -78,7 +78,10 @@ def _is_new(machine: SlotMachine, session: Session, queue: Queue, key: Key, comm
     queue.counters.duplicates += 1
     if command.req is None:
         return False
-    reply = _confirm(machine, session, command, {"duplicate": True})
+    fields: dict[str, Any] = {"duplicate": True}
+    if queue.is_transient:
+        fields["copies"] = 0
+    reply = _confirm(machine, session, command, fields)
     if verdict is Verdict.PROPOSED:
         machine.producers.wait_too(key, command.seq, reply)
     else:

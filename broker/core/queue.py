@@ -110,6 +110,7 @@ class Queue:
         "is_bounded",
         "is_partitioned",
         "is_stuck",
+        "is_transient",
         "leases",
         "leaving",
         "ledger",
@@ -134,6 +135,8 @@ class Queue:
 
     def __init__(self, ledger: Ledger, tag: bytes, now: int) -> None:
         self.ledger = ledger
+        #: True for a queue whose messages are in memory alone; fixed when it is made.
+        self.is_transient = ledger.settings.is_transient
         self.leases = LeaseBook()
         self.adopt(ledger.settings)
         #: What a delivery carries and a settle brings back (see tags.py).

@@ -50,7 +50,7 @@ def handle_purge(machine: SlotMachine, session: Session, command: Purge) -> None
     queue.counters.purged += removed
     queue.purging += 1
     if command.req is not None:
-        answer_after(machine, ok(session.peer, command.req, count=removed))
+        answer_after(machine, ok(session.peer, command.req, count=removed), queue)
 
 
 def _totals_to_purge(machine: SlotMachine, queue: Queue) -> tuple[LaneTotals, int]:
@@ -62,7 +62,7 @@ def _totals_to_purge(machine: SlotMachine, queue: Queue) -> tuple[LaneTotals, in
         _subtract(totals, portion.extent.lane, count, portion.bytes_between(first, count))
     for _, _, move in queue.departing:
         _subtract(totals, move.extent.lane, move.count, move.size)
-    for entry in machine.log.uncommitted_of(number):
+    for entry in machine.uncommitted_of(number):
         for lane, (messages, size) in totals_removed(entry, number).items():
             _subtract(totals, lane, messages, size)
     return totals, sum(messages for messages, _ in totals.values())

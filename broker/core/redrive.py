@@ -32,6 +32,8 @@ def handle_redrive(machine: SlotMachine, session: Session, command: Redrive) -> 
     queue = machine.find_queue(command.queue)
     if command.to == command.queue:
         raise BadField("to: the messages are in that queue")
+    if queue.is_transient:
+        raise BadField(f"{queue.name} is transient: nothing leaves it for another queue")
     number = queue.ledger.number
     job = machine.redrives.get(number)
     if command.stop:

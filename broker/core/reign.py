@@ -22,6 +22,8 @@ def begin_reign(machine: SlotMachine) -> None:
         machine.queues[number].departing.add(move.first, move.count, move)
     for queue in machine.queues.values():
         queue.tag = encode_tag(machine.slot, epoch, queue.ledger.uuid)
+        if queue.is_transient:
+            machine.empty(queue)
         queue.begin_epoch()
         queue.rates = Rates(machine.now)
         # What was settled and not yet swept is looked at by the first trim of this epoch.

@@ -73,7 +73,9 @@ def _begin(machine: SlotMachine, queue: Queue, name: str, recurring: Recurring) 
         for key in machine.producers.windows
         if key[1] == number and key[0].startswith(SCHEDULE_PRODUCER) and key not in kept
     ]
-    if gone:
+    if gone and queue.is_transient:
+        machine.producers.expire(gone)
+    elif gone:
         machine.propose(ProducersExpired(gone))
     machine.propose(PutRepeated(number, [(producer, machine.now)]))
     machine.producers.propose((producer, number), machine.now)

@@ -44,7 +44,7 @@ def _remove(
     queue, parts, lost = take_held(machine, session, command)
     if queue is not None and parts:
         remove(machine, queue, parts, reason)
-    _answer(machine, session, command, parts, lost)
+    _answer(machine, session, command, queue, parts, lost)
     _add_credit(machine, consumer, command)
 
 
@@ -54,7 +54,7 @@ def handle_nack(machine: SlotMachine, session: Session, command: Nack) -> None:
     if queue is not None and parts:
         queue.counters.nacked += sum(count for _, count, _ in parts)
         return_parts(machine, queue, parts, command.charge, command.delay_ms)
-    _answer(machine, session, command, parts, lost)
+    _answer(machine, session, command, queue, parts, lost)
     _add_credit(machine, consumer, command)
 
 
@@ -134,6 +134,7 @@ def _answer(
     machine: SlotMachine,
     session: Session,
     command: Settle,
+    queue: Queue | None,
     parts: list[ClaimedPart],
     lost: list[Range],
 ) -> None:
@@ -147,13 +148,14 @@ def _answer(
         return
     else:
         reply = ok(session.peer, command.req, count=sum(count for _, count, _ in parts))
-    answer_after(machine, reply)
+    answer_after(machine, reply, queue)
 
 
-def answer_after(machine: SlotMachine, reply: Reply) -> None:
-    """Send ``reply`` when all that was proposed so far is committed."""
+def answer_after(machine: SlotMachine, reply: Reply, queue: Queue | None = None) -> None:
+    """Send ``reply`` when all that was proposed so far is committed; where it is of a transient
+    ``queue`` with this turn, which carries that out."""
     lsn = machine.log.last_lsn
-    if lsn == machine.log.applied_lsn:
+    if lsn == machine.log.applied_lsn or (queue is not None and queue.is_transient):
         machine.replies.append(reply)
     else:
         machine.answers.setdefault(lsn, []).append(reply)

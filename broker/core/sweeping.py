@@ -27,7 +27,7 @@ def maybe_trim(machine: SlotMachine, checkpoint_lsn: int) -> None:
     sweeps: list[LaneSweep] = []
     for number, position in sorted(mark.positions.items()):
         queue = machine.queues.get(number)
-        if queue is not None and not queue.deleted:
+        if queue is not None and not queue.deleted and not queue.is_transient:
             sweeps += _sweeps(machine, queue, position)
     due = finished_rows(machine, mark.positions)
     machine.propose(Trimmed(mark.lsn, sweeps, list(due)))

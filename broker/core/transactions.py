@@ -85,6 +85,9 @@ def _require_sound(machine: SlotMachine, command: Transact) -> None:
     named: dict[bytes, list[tuple[int, int]]] = {}
     for each in command.settles:
         tag = decode_tag(each.tag)
+        queue = machine.uuids.get(tag.uuid)
+        if queue is not None and queue.is_transient:
+            raise BadField(f"settles: {each.queue} is transient, and no part of a transaction")
         if tag.slot != machine.slot:
             raise TransactionSpansSlots(
                 f"{each.queue} is of slot {tag.slot}, {command.queue} of slot {machine.slot}"

@@ -33,6 +33,7 @@ from broker.core.session import Getter, Taker
 from broker.core.settle_handlers import answer_after, end_leases
 from broker.core.take_handlers import end_getter, end_late_getters
 from broker.errors import UnreadableMessage
+from broker.core.transient_turns import come_due_in_memory
 from broker.model.entries import BatchPut, ProducersExpired, SettleReason
 from broker.model.replies import failed
 
@@ -41,6 +42,7 @@ def tick(machine: SlotMachine) -> None:
     """Carries out everything whose instant has come."""
     come_due(machine)
     expire(machine)
+    come_due_in_memory(machine)
     if machine.redrives:
         redrive(machine)
     sweep_ids(machine)
@@ -162,7 +164,7 @@ def _deliver(machine: SlotMachine, queue: Queue, taker: Taker, picked: list[Pick
         # At most once: the removal is committed before the delivery leaves.
         settle(machine, queue, parts_of(picked), SettleReason.TAKEN)
         queue.counters.delivered += delivery.count
-        answer_after(machine, delivery.reply)
+        answer_after(machine, delivery.reply, queue)
     else:
         machine.wake_at(queue, grant_leases(queue, delivery, machine.now))
         machine.replies.append(delivery.reply)
@@ -188,3 +190,8 @@ def expire_producers(machine: SlotMachine) -> None:
     keys = machine.producers.idle(machine.now)
     if keys:
         machine.propose(ProducersExpired(keys))
+    volatile = [key for key in keys if key[1] in machine.producers.volatile]
+    if volatile:
+        machine.producers.expire(volatile)
+        machine.producers.dirty.difference_update(volatile)
+        keys = [key for key in keys if key[1] not in machine.producers.volatile]

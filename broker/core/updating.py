@@ -42,6 +42,8 @@ def require_sound(name: str, settings: QueueSettings) -> None:
     """Raises BadField for settings that no queue of this name can have."""
     if settings.dead_letter == name:
         raise BadField("dead_letter: a queue is not its own dead-letter queue")
+    if not settings.durable and settings.needs_disk:
+        raise BadField(f"{settings.needs_disk}: not for a queue that is not durable")
 
 
 def _require_changeable(queue: Queue, settings: QueueSettings) -> None:

@@ -87,7 +87,7 @@ def _take_undue_of_lane(
                 queue.claimed.add(first, count, None)
                 queue.undue -= count
                 parts.append((first, count, Portion.of_batch(batch, first, count, 0)))
-                if batch.due_times is None:
+                if batch.due_times is None and not queue.is_transient:
                     # Once all of it is settled it goes, however far its instant is.
                     row = IndexRow(batch.due_at, number, lane, batch.first, batch.count)
                     machine.due_rows.setdefault(row, None)

@@ -29,7 +29,7 @@ def handle_remove(machine: SlotMachine, session: Session, command: Remove) -> No
     parts, missing = _take_named(machine, queue, command)
     if parts:
         settle(machine, queue, parts, SettleReason.REMOVED)
-    _answer(machine, session, command, parts, missing)
+    _answer(machine, session, command, queue, parts, missing)
 
 
 def handle_reschedule(machine: SlotMachine, session: Session, command: Reschedule) -> None:
@@ -46,7 +46,7 @@ def handle_reschedule(machine: SlotMachine, session: Session, command: Reschedul
         ]
         not_before = at if at > machine.now else 0
         machine.propose(Returned(queue.ledger.number, returned, not_before))
-    _answer(machine, session, command, parts, missing)
+    _answer(machine, session, command, queue, parts, missing)
 
 
 def _take_named(
@@ -94,9 +94,10 @@ def _answer(
     machine: SlotMachine,
     session: Session,
     command: Named,
+    queue: Queue,
     parts: list[ClaimedPart],
     missing: list[Any],
 ) -> None:
     if command.req is not None:
         count = sum(count for _, count, _ in parts)
-        answer_after(machine, ok(session.peer, command.req, count=count, missing=missing))
+        answer_after(machine, ok(session.peer, command.req, count=count, missing=missing), queue)

@@ -76,7 +76,7 @@ def _leaving(machine: SlotMachine, queue: Queue) -> list[Span]:
     """What uncommitted entries name, in order."""
     number = queue.ledger.number
     spans: list[Span] = []
-    for entry in machine.log.uncommitted_of(number):
+    for entry in machine.uncommitted_of(number):
         spans += _named_by(entry, number)
     return sorted(spans)
 

@@ -102,6 +102,19 @@ class QueueSettings:
         return replace(self, **_SWITCHES) == replace(other, **_SWITCHES)
 
     @property
+    def needs_disk(self) -> str:
+        """A setting that only a durable queue can have; empty where there is none."""
+        for name, nothing in _NEED_DISK.items():
+            if getattr(self, name) != nothing:
+                return name
+        return ""
+
+    @property
+    def is_transient(self) -> bool:
+        """In memory alone.  A queue of an older program that cannot be is on disk."""
+        return not self.durable and not self.needs_disk
+
+    @property
     def attempts_max(self) -> int | None:
         if self.max_attempts is None and self.dead_letter is not None:
             return limits.MAX_ATTEMPTS_DEFAULT
@@ -180,6 +193,13 @@ _CHECKS: dict[str, Check] = {
     "schedules": _schedules,
 }
 _OPTIONAL = {f.name for f in fields(QueueSettings) if f.default is None}
+#: What rests on rows of the disk, and what it is where it is not used.
+_NEED_DISK: dict[str, Any] = {
+    "dead_letter": None,
+    "dedup": Dedup.OFF,
+    "index_ids": False,
+    "partitions": 1,
+}
 #: What an operator changes on a running queue; declaring the queue again minds none of it.
 _SWITCHES: dict[str, Any] = {"paused": False, "schedules": {}}
 

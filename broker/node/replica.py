@@ -24,6 +24,7 @@ from broker.core.applying import apply_committed
 from broker.core.machine import SlotMachine
 from broker.core.reign import begin_reign
 from broker.core.sweeping import maybe_trim
+from broker.core.transient_turns import apply_transient
 from broker.core.turns import expire_producers, seal, serve, tick
 from broker.errors import DataDamaged
 from broker.limits import (
@@ -256,9 +257,11 @@ class Replica:
         if machine.is_serving:
             if may_act:
                 tick(machine)
+                apply_transient(machine)
                 serve(machine)
             self.keep_up(ops, settings, may_act)
             seal(machine)
+            apply_transient(machine)
         elif self._is_checkpoint_due(settings):
             self.checkpoint(ops)
         self.store.write_effects(ops, machine)

@@ -48,7 +48,7 @@ def step_down(
                 reception.add_replies([failed(session.peer, None, error, **context)])
             else:
                 forwarding.take_over(session, consumer, queue.name)
-    for proposed in replica.log.uncommitted:
+    for proposed in [*replica.log.uncommitted, *machine.transient.pending]:
         entry = proposed.entry
         # What a former primary left may be of queues whose declaration is not committed either.
         if isinstance(entry, BatchPut) and entry.number in machine.queues:

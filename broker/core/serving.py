@@ -267,9 +267,9 @@ def stand_in_line(queue: Queue, taker: Taker, *, first: bool = False) -> None:
     if taker.is_hungry and not taker.queued:
         taker.queued = True
         if first:
-            queue.hungry.appendleft(taker)
+            queue.hungry.join_first(taker)
         else:
-            queue.hungry.append(taker)
+            queue.hungry.join(taker)
 
 
 def fair_share(queue: Queue, takers: int) -> int:

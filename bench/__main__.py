@@ -14,12 +14,13 @@ from bench.peers.msgqueue import MsgQueue
 from bench.peers.msgqueue_cluster import MsgQueueCluster
 from bench.peers.registry import CLUSTERS, chosen
 from bench.report import Table
-from bench.rows import backlog, choice, cluster, due, failover, join, latency, throughput
+from bench.rows import backlog, choice, cluster, due, failover, join, latency, throughput, transient
 from bench.settings import Settings, UsageError, say
 
 _BACKLOG = 10_000_000
 ROWS = (
     *("all", "throughput", "latency", "backlog", "paired", "due", "keyed", "selector"),
+    "transient",
     *("cluster", "join", "failover"),
 )
 
@@ -71,6 +72,8 @@ def _measure(arguments: argparse.Namespace, settings: Settings) -> Sequence[Tabl
         return choice.measure_keyed(settings)
     if arguments.row == "selector":
         return choice.measure_selector(settings)
+    if arguments.row == "transient":
+        return transient.measure(settings)
     if arguments.row == "due":
         return due.measure(settings, arguments.messages or due.LATE_MESSAGES)
     if arguments.row == "cluster":

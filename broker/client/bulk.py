@@ -1,7 +1,7 @@
 """Many bodies at once: cut into batches that keep every bound, packed by msgpack in C.
 
 Owns no state of the session: the batches are numbered and sent by their queue.
-Law: a list of bytes is never walked message by message in Python.
+Law: a list of bytes is never encoded message by message in Python, with headers or without.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ class BulkBatches:
         self._spec = spec
         self._headers = headers
         self._content_type = content_type
+        # What the headers are and take beside every body, looked at once.
+        element, size, _ = put_element(b"", headers, None)
+        self._plain = element[1] if headers else None
+        self._plain_bytes = size - ELEMENT_OVERHEAD
 
     def cut(
         self, bodies: Iterable[Any], columns: BulkColumns, count_max: int
@@ -42,12 +46,13 @@ class BulkBatches:
             yield from self._batches(chunk, columns.take(len(chunk)))
 
     def _batches(self, chunk: list[Any], columns: Columns) -> Iterator[PutBatch]:
-        if (
-            self._headers is None
-            and self._content_type is None
-            and set(map(type, chunk)) == {bytes}
-        ):
-            yield from self._sized(chunk, list(map(len, chunk)), columns, self._spec)
+        if self._content_type is None and set(map(type, chunk)) == {bytes}:
+            sizes = list(map(len, chunk))
+            elements = chunk
+            if self._plain is not None:
+                sizes = [size + self._plain_bytes for size in sizes]
+                elements = [[body, self._plain] for body in chunk]
+            yield from self._sized(elements, sizes, columns, self._spec)
             return
         encoded = [put_element(body, self._headers, self._content_type) for body in chunk]
         start = 0

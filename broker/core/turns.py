@@ -32,8 +32,8 @@ from broker.core.serving import (
 from broker.core.session import Getter, Taker
 from broker.core.settle_handlers import answer_after, end_leases
 from broker.core.take_handlers import end_getter, end_late_getters
-from broker.errors import UnreadableMessage
 from broker.core.transient_turns import come_due_in_memory
+from broker.errors import UnreadableMessage
 from broker.model.entries import BatchPut, ProducersExpired, SettleReason
 from broker.model.replies import failed
 
@@ -41,8 +41,8 @@ from broker.model.replies import failed
 def tick(machine: SlotMachine) -> None:
     """Carries out everything whose instant has come."""
     come_due(machine)
-    expire(machine)
     come_due_in_memory(machine)
+    expire(machine)
     if machine.redrives:
         redrive(machine)
     sweep_ids(machine)
@@ -188,10 +188,10 @@ def seal(machine: SlotMachine) -> None:
 
 def expire_producers(machine: SlotMachine) -> None:
     keys = machine.producers.idle(machine.now)
-    if keys:
-        machine.propose(ProducersExpired(keys))
     volatile = [key for key in keys if key[1] in machine.producers.volatile]
     if volatile:
         machine.producers.expire(volatile)
         machine.producers.dirty.difference_update(volatile)
         keys = [key for key in keys if key[1] not in machine.producers.volatile]
+    if keys:
+        machine.propose(ProducersExpired(keys))

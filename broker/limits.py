@@ -73,7 +73,8 @@ TTL_MAX = 10 * 365 * DAY
 DELAY_MAX = 10 * 365 * DAY
 #: Of a queue with a dead-letter queue: one try and three retries.
 MAX_ATTEMPTS_DEFAULT = 4
-PARTITIONS_MAX = 1_024
+#: One session can consume from all partitions of a queue.
+PARTITIONS_MAX = 512
 DEDUP_WINDOW_DEFAULT = 5 * MINUTE
 DEDUP_WINDOW_MAX = 7 * DAY
 #: Ids that one queue remembers; above it puts get dedup_full.

@@ -38,9 +38,7 @@ def without_duplicates(machine: SlotMachine, queue: Queue, command: Put) -> tupl
     hashes = hashes_of_columns(command.columns)
     if not hashes:
         return command, []
-    # What another queue hands over is none, whatever was put before it: a move loses nothing.
-    is_moved = command.producer is not None and command.producer.startswith(TRANSFER_PRODUCER)
-    duplicates = [] if is_moved else _duplicates(machine, queue, hashes)
+    duplicates = [] if _is_moved(command) else _duplicates(machine, queue, hashes)
     kept = command.count - len(duplicates)
     # What is proposed counts whole, ids or not: it is little, and soon counted exactly.
     remembered = queue.ledger.ids + queue.proposed_messages
@@ -48,6 +46,13 @@ def without_duplicates(machine: SlotMachine, queue: Queue, command: Put) -> tupl
         raise DedupFull(f"{queue.name} remembers at most {limits.IDS_MAX} ids")
     queue.counters.duplicates += len(duplicates)
     return (_cut(command, duplicates) if duplicates else command), duplicates
+
+
+def _is_moved(command: Put) -> bool:
+    """What another queue hands over is no duplicate, whatever was put before it: a move loses
+    nothing.  What a transaction puts was in no queue before."""
+    is_transfer = command.producer is not None and command.producer.startswith(TRANSFER_PRODUCER)
+    return is_transfer and not command.is_new
 
 
 def _duplicates(machine: SlotMachine, queue: Queue, hashes: list[bytes]) -> list[int]:

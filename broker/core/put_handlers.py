@@ -94,7 +94,8 @@ def _require_room(machine: SlotMachine, queue: Queue, command: Put) -> None:
         raise ResourceAlarm(machine.alarm)
     if queue.is_bounded:
         size = len(command.batch) + len(command.columns)
-        is_delayed = _due_at(machine, queue, command) > 0
+        instants = [at or 0 for at in command.due_times or (_due_at(machine, queue, command),)]
+        is_delayed = max(instants) > machine.now
         require_room(machine, queue, command.count, size, is_delayed=is_delayed)
 
 

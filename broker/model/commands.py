@@ -78,6 +78,8 @@ class Put(Command):
     instance: int | None = None
     #: Of a dead letter, which no client puts: why and where it died.
     death: dict[str, Any] | None = None
+    #: Of what leaves another queue: a transaction puts it, so that it was in no queue before.
+    is_new: bool | None = None
     #: Over how many partitions the sender takes the queue to be spread; None where it leaves
     #: that to the broker.
     partitions: int | None = None

@@ -262,6 +262,7 @@ def _put_of(machine: SlotMachine, number: int, move: Move) -> Put:
         seq=move.sequence,
         columns=kept,
         due_times=due_times_of(kept),
+        is_new=is_new or None,
         batch=bodies,
         **fields,
     )

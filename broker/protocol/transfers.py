@@ -15,7 +15,7 @@ from broker.model.commands import Put
 from broker.protocol.commands import VERSION, decode_command
 
 #: What ``put`` refuses from a client.
-_OWN = ("producer", "seq", "death", "settings")
+_OWN = ("producer", "seq", "death", "settings", "is_new")
 _FRAMES = ("columns", "batch")
 #: What a put's header may hold besides.
 PUT_FIELDS = frozenset(field.name for field in fields(Put)) - {*_FRAMES}

@@ -170,6 +170,18 @@ def test_what_waits_for_an_instant_is_never_dropped(rig: NodeRig) -> None:
     assert rig.get("q").bodies() == [b"x"]
 
 
+def test_instants_of_their_own_are_no_way_around_the_limit(rig: NodeRig) -> None:
+    declare(rig, max_messages=3)
+    at = rig.now + 60_000
+    columns = msgpack.packb({"at_ms": [None, at]})
+    reqs = [
+        rig.command(PEER, "put", columns, msgpack.packb([b"a", b"b"]), queue="q", count=2)
+        for _ in range(3)
+    ]
+    answers = {s.req: s for s in rig.run()}
+    assert [answers[req].header.get("error", "ok") for req in reqs] == ["ok"] + ["queue_full"] * 2
+
+
 def test_a_batch_above_the_limit_is_refused(rig: NodeRig) -> None:
     declare(rig, max_messages=2, max_bytes=1_000)
     rig.put("q", b"a", b"b")

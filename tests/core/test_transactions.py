@@ -377,3 +377,19 @@ def test_what_it_settles_frees_its_id(one: NodeRig) -> None:
     assert one.ask(PEER, "put", *frames, queue="in", count=1)["duplicates"] == [0]
     transact(one, 0, [one.get("in")], {"out": [b"x"]})
     assert one.ask(PEER, "put", *frames, queue="in", count=1)["first"] == 1
+
+
+def test_a_target_that_knows_ids_takes_each_id_once(one: NodeRig) -> None:
+    one.ask(PEER, "declare", queue="out", settings={"dedup": "window"})
+    columns = msgpack.packb({"ids": ["one", "two"]})
+    one.ask(PEER, "put", columns, msgpack.packb([b"1", b"2"]), queue="out", count=2)
+    batch = msgpack.packb([b"x", b"y"])
+    for ids in (["two", "three"], ["one", "three"]):
+        one.put("in", b"a")
+        pair = msgpack.packb([[msgpack.packb({"ids": ids}), batch]])
+        fields = command(0, [one.get("in", 1)], {"out": [b"x", b"y"]})
+        fields["producer"] = ids[0].encode()
+        assert one.ask(PEER, "transact", pair, **fields)["settled"] == 1
+    assert one.get("out").bodies() + one.get("out").bodies() == [b"1", b"2", b"y"]
+    assert one.stats("in")["departing"] == 0
+    assert one.queue(OUTBOX).ledger.messages == 0

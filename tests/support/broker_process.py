@@ -45,11 +45,13 @@ class BrokerProcess:
         *,
         env: Mapping[str, str] | None = None,
         listen: str = "tcp://127.0.0.1:0",
+        module: str = "broker",
     ) -> None:
         self.directory = directory
         self.data = directory / "data"
         self.args = list(args)
         self.env = dict(env or {})
+        self.module = module
         #: Where clients connect; known once the broker was ready for the first time.
         self.endpoint = listen
         self._process: subprocess.Popen[bytes] | None = None
@@ -79,7 +81,7 @@ class BrokerProcess:
         assert self._process is None or self._has_ended, "the broker is running"
         self.directory.mkdir(parents=True, exist_ok=True)
         self._starts += 1
-        command = [sys.executable, "-m", "broker", "--listen", self.endpoint]
+        command = [sys.executable, "-m", self.module, "--listen", self.endpoint]
         with self._path("out").open("wb") as out, self._path("err").open("wb") as err:
             self._process = subprocess.Popen(
                 [*command, "--data", str(self.data), *self.args],

@@ -19,6 +19,7 @@ import msgpack
 
 from broker.core.claims import ClaimedPart
 from broker.core.machine import SlotMachine
+from broker.core.portion import Portion
 from broker.core.queue import Queue
 from broker.model.entries import Cleared, Departed, LaneTotals, Move, Settled, SettleReason
 from broker.model.replies import Reply
@@ -46,13 +47,19 @@ def settle(
 
 def settled_parts(queue: Queue, parts: list[ClaimedPart], reason: SettleReason) -> Settled:
     """An entry that removes the parts; from now on they count as leaving."""
-    totals: LaneTotals = {}
+    by_portion: dict[Portion, list[tuple[int, int]]] = {}
     ranges: list[tuple[int, int]] = []
     for first, count, portion in parts:
+        by_portion.setdefault(portion, []).append((first, count))
+        _append(ranges, first, count)
+    totals: LaneTotals = {}
+    for portion, shares in by_portion.items():
         lane = portion.extent.lane
         messages, size = totals.get(lane, (0, 0))
-        totals[lane] = (messages + count, size + portion.bytes_between(first, count))
-        _append(ranges, first, count)
+        totals[lane] = (
+            messages + sum(count for _, count in shares),
+            size + portion.bytes_of(shares),
+        )
     queue.note_settling(totals)
     return Settled(queue.ledger.number, reason, ranges, totals)
 

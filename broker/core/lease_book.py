@@ -29,6 +29,9 @@ class Lease:
         self.order = order
 
 
+#: So many ranges of one settle are looked up together.
+_MANY = 8
+
 #: (first, count, lease): a part of a lease
 LeasedPart = tuple[int, int, Lease]
 
@@ -46,8 +49,9 @@ class LeaseBook:
     def messages(self) -> int:
         return self.ranges.positions
 
-    def add(self, lease: Lease) -> None:
-        self.ranges.add(lease.portion.first, lease.portion.count, lease)
+    def add(self, lease: Lease, ranges: list[tuple[int, int]]) -> None:
+        """Leases a portion, all of which lies in the ``ranges``."""
+        self.ranges.add_all(ranges, lease)
         if self.weighs:
             self.bytes += lease.portion.size
 
@@ -55,11 +59,38 @@ class LeaseBook:
         """Ends the leases that ``session`` holds in the ranges: (taken parts, what is not held)."""
         taken: list[LeasedPart] = []
         lost: list[Range] = []
+        if len(asked) >= _MANY:
+            taken, asked = self._take_whole(session, asked)
         for first, count, attempts in asked:
             for part in self.held(session, first, count, attempts, lost):
                 self._end(part)
                 taken.append(part)
         return taken, lost
+
+    def _take_whole(
+        self, session: Session, asked: list[Range]
+    ) -> tuple[list[LeasedPart], list[Range]]:
+        """Ends those that are asked for as they were leased: (these parts, what else is asked)."""
+        whole: dict[int, LeasedPart] = {}
+        others: list[Range] = []
+        find = self.ranges.find
+        for each in asked:
+            first, count, attempts = each
+            found = find(first)
+            if (
+                found is not None
+                and found[0] == count
+                and _matches(found[1], session, attempts)
+                and first not in whole
+            ):
+                whole[first] = (first, count, found[1])
+            else:
+                others.append(each)
+        self.ranges.remove_whole(whole)
+        taken = list(whole.values())
+        if self.weighs:
+            self.bytes -= sum(lease.portion.bytes_between(low, size) for low, size, lease in taken)
+        return taken, others
 
     def held(
         self, session: Session, first: int, count: int, attempts: int, lost: list[Range]
@@ -104,11 +135,11 @@ class LeaseBook:
 
     def prolong(self, by_ms: int) -> None:
         """All leases end later: for that long nobody could have settled."""
-        for _, _, lease in self.ranges:
+        for lease in set(self.ranges.values()):
             lease.ends_at += by_ms
 
     def next_end(self) -> int | None:
-        return min((lease.ends_at for _, _, lease in self.ranges), default=None)
+        return min((lease.ends_at for lease in self.ranges.values()), default=None)
 
 
 def _matches(lease: Lease, session: Session, attempts: int) -> bool:

@@ -100,8 +100,7 @@ class Ledger:
             self.ids += body.count
 
     def apply_settled(self, entry: Settled) -> None:
-        for first, count in entry.ranges:
-            self.settled.add(first, count)
+        self.settled.add_all(entry.ranges)
         self._subtract_totals(entry.totals)
         if len(self.attempted):
             for first, count in entry.ranges:

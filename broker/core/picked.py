@@ -7,6 +7,8 @@ from broker.model.stored_batch import StoredBatch
 
 #: Batches up to this size share a frame with their neighbours; larger ones are not copied.
 SMALL_BATCH_BYTES = 16 * limits.KIB
+#: Neighbours put within this time may share a run, whose ``put_at`` is its first message's.
+RUN_SPREAD_MS = 1_000
 
 
 class Picked:

@@ -72,6 +72,12 @@ class Portion:
             index += 1
         return size
 
+    def bytes_of(self, shares: list[tuple[int, int]]) -> int:
+        """The bytes of parts that do not overlap: all of it costs one look, however scattered."""
+        if sum(count for _, count in shares) == self.count:
+            return self.size
+        return sum(self.bytes_between(first, count) for first, count in shares)
+
     def part(self, first: int, count: int, attempts: int) -> Portion:
         size = self.bytes_between(first, count)
         part = Portion(self.extent, first, count, attempts, size, self.expires_at, self.batches)

@@ -7,10 +7,12 @@ Cost is per range, not per position.  Taking a part splits a range; the value st
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
+#: Ranges that are removed together are taken out in one pass where one in so many goes.
+_DENSE = 16
 
 
 class RangeMap(Generic[V]):
@@ -45,6 +47,34 @@ class RangeMap(Generic[V]):
             insort(firsts, first)
         self._parts[first] = (count, value)
         self.positions += count
+
+    def add_all(self, ranges: list[tuple[int, int]], value: V) -> None:
+        """Adds ranges that ascend and overlap none, under one value."""
+        if len(ranges) == 1:
+            self.add(*ranges[0], value)
+            return
+        firsts = self._firsts
+        begins_behind = not firsts or ranges[0][0] > firsts[-1]
+        firsts += [first for first, _ in ranges]
+        if not begins_behind:
+            # Two ascending stretches: the sort merges them.
+            firsts.sort()
+        self._parts.update((first, (count, value)) for first, count in ranges)
+        self.positions += sum(count for _, count in ranges)
+
+    def remove_whole(self, starts: Collection[int]) -> None:
+        """Removes the ranges that begin there."""
+        if not starts:
+            return
+        firsts, parts = self._firsts, self._parts
+        for first in starts:
+            self.positions -= parts.pop(first)[0]
+        low, high = bisect_left(firsts, min(starts)), bisect_right(firsts, max(starts))
+        if high - low <= _DENSE * len(starts):
+            firsts[low:high] = [first for first in firsts[low:high] if first in parts]
+        else:
+            for first in starts:
+                del firsts[bisect_left(firsts, first)]
 
     def head(self) -> tuple[int, int, V]:
         """The lowest range; there must be one."""

@@ -20,13 +20,15 @@ from broker.model.stored_batch import StoredBatch
 class TimedReady:
     """``bits`` stand for positions from ``first`` on; ``portion`` covers the batch."""
 
-    __slots__ = ("bits", "first", "portion", "step")
+    __slots__ = ("bits", "first", "is_plain", "portion", "step")
 
     def __init__(self, first: int, portion: Portion, step: int) -> None:
         self.first = first
         self.portion = portion
         self.step = step
         self.bits = 0
+        #: False once it is known that its messages must be looked at one by one.
+        self.is_plain = True
 
     def part_of(self, position: int) -> int:
         """Where the stored part begins that holds ``position``."""
@@ -50,6 +52,21 @@ class TimedReady:
             runs.append((self.first + low, count))
             bits &= -1 << (low + count)
         return runs
+
+    def due_parts(self, end: int, parts_max: int) -> Iterator[DuePart]:
+        """The stored parts with ready messages below ``end``, in order, at most so many."""
+        step, whole = self.step, (1 << self.step) - 1
+        bits = self.bits & _mask(self.first, 0, end)
+        while bits and parts_max:
+            low = ((bits & -bits).bit_length() - 1) // step * step
+            own = bits >> low & whole
+            yield self, self.first + low, own
+            bits ^= own << low
+            parts_max -= 1
+
+
+#: (batch, first position, bitmap): the ready messages of one stored part of the batch
+DuePart = tuple[TimedReady, int, int]
 
 
 def _mask(base: int, first: int, end: int) -> int:
@@ -96,6 +113,31 @@ class ReadyBook(RangeMap[Portion]):
                 runs_max -= 1
             if runs_max <= 0:
                 return
+
+    @property
+    def has_timed(self) -> bool:
+        return bool(self._starts)
+
+    def first_returned(self, end: int) -> int:
+        """The lowest position of what came back, ``end`` where nothing did."""
+        return self._firsts[0] if self._firsts else end
+
+    def due_parts(self, end: int, messages: int, parts_max: int) -> list[DuePart]:
+        """The first parts with ready messages below ``end``, with as many messages or a few more;
+        none of batches that must be looked at one by one, nor behind these."""
+        found: list[DuePart] = []
+        for start in self._starts:
+            timed = self._timed[start]
+            if start >= end or not timed.is_plain or messages <= 0 or len(found) >= parts_max:
+                break
+            found += timed.due_parts(end, min(messages, parts_max - len(found)))
+            messages -= timed.bits.bit_count()
+        return found
+
+    def give(self, part: DuePart, bits: int) -> None:
+        """These messages of the part are ready no more."""
+        timed, first, _ = part
+        self._clear_bits(timed, bits << (first - timed.first))
 
     def __len__(self) -> int:
         return len(self._firsts) + len(self._starts)

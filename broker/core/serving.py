@@ -17,45 +17,51 @@ from broker.core.claims import ClaimedPart
 from broker.core.fitting_choice import has_choice
 from broker.core.lane_stream import LaneStream
 from broker.core.lease_book import Lease
-from broker.core.picked import SMALL_BATCH_BYTES, Picked, fitting
+from broker.core.picked import RUN_SPREAD_MS, SMALL_BATCH_BYTES, Picked, fitting
 from broker.core.portion import Portion
 from broker.core.queue import Queue
 from broker.core.read_back import read_ready_part
 from broker.core.reading import columns_of
+from broker.core.scattered import Scattered, pick_scattered
 from broker.core.session import Consumer, Getter, Taker
 from broker.errors import UnreadableMessage
 from broker.model.replies import Reply
 from broker.model.stored_batch import StoredBatch
 from broker.protocol.batches import array_header, element_offsets, header_bytes
 
-#: Neighbours put within this time may share a run, whose ``put_at`` is its first message's.
-RUN_SPREAD_MS = 1_000
-
 
 class Delivery:
-    """What one taker gets at once: the reply to send and the portions it holds."""
+    """What one taker gets at once: the reply to send and what it holds, as (ranges, portion)."""
 
-    __slots__ = ("portions", "reply", "size", "taker")
+    __slots__ = ("held", "reply", "size", "taker")
 
-    def __init__(self, taker: Taker, picked: list[Picked], queue: Queue) -> None:
+    def __init__(self, taker: Taker, picked: list[Picked] | Scattered, queue: Queue) -> None:
         self.taker = taker
-        self.portions = _portions(picked)
-        self.size = sum(portion.size for portion in self.portions)
+        self.held: list[tuple[list[tuple[int, int]], Portion]]
+        if isinstance(picked, Scattered):
+            self.held = [(picked.ranges, picked.portion())]
+        else:
+            self.held = [([(each.first, each.count)], each) for each in _portions(picked)]
+        self.size = sum(portion.size for _, portion in self.held)
         self.reply = _reply(taker, picked, queue)
         # What it takes off the credit; only the broker knows the shares of cut batches.
         self.reply.header["bytes"] = self.size
 
     @property
     def count(self) -> int:
-        return sum(portion.count for portion in self.portions)
+        return sum(portion.count for _, portion in self.held)
 
 
 def pick_for(
     taker: Taker, queue: Queue, bodies: Bodies, messages: int, size: int
-) -> list[Picked]:
+) -> list[Picked] | Scattered:
     """Takes the next messages that are for ``taker`` out of the ready set."""
     if queue.choice is not None and has_choice(queue, taker):
         return queue.choice.pick(bodies, taker.selector, messages, size)
+    if queue.back and messages > 0 and size > 0:
+        scattered = pick_scattered(queue, bodies, messages, size)
+        if scattered is not None:
+            return scattered
     return pick(queue, bodies, messages, size)
 
 
@@ -130,7 +136,10 @@ def take_head(queue: Queue, head: _Head, count: int) -> Picked:
     return Picked(batch, first, count, attempts)
 
 
-def parts_of(picked: list[Picked]) -> list[ClaimedPart]:
+def parts_of(picked: list[Picked] | Scattered) -> list[ClaimedPart]:
+    if isinstance(picked, Scattered):
+        portion = picked.portion()
+        return [(first, count, portion) for first, count in picked.ranges]
     portions = [Portion.of_batch(i.batch, i.first, i.count, i.attempts) for i in picked]
     return [(portion.first, portion.count, portion) for portion in portions]
 
@@ -151,12 +160,16 @@ def _portions(picked: list[Picked]) -> list[Portion]:
     return portions
 
 
-def _reply(taker: Taker, picked: list[Picked], queue: Queue) -> Reply:
+def _reply(taker: Taker, picked: list[Picked] | Scattered, queue: Queue) -> Reply:
     header: dict[str, Any] = {"re": "messages", "queue": queue.name, "tag": queue.tag}
     if isinstance(taker, Consumer):
         header["consumer"] = taker.number
     elif isinstance(taker, Getter):
         header["req"] = taker.req
+    if isinstance(picked, Scattered):
+        header["runs"] = picked.runs
+        frame = b"".join([array_header(picked.count), *picked.elements])
+        return Reply(taker.session.peer, header, (frame,))
     header["runs"] = _runs(picked)
     if not picked:
         return Reply(taker.session.peer, header, (array_header(0),))
@@ -238,10 +251,12 @@ def grant_leases(queue: Queue, delivery: Delivery, now: int) -> int:
     queue.order += 1
     consumer = taker.number if isinstance(taker, Consumer) else None
     ends_at = now + (taker.lease_ms or queue.settings.lease_ms)
-    for portion in delivery.portions:
-        queue.leases.add(Lease(portion, taker.session, consumer, ends_at, queue.order))
+    for ranges, portion in delivery.held:
+        lease = Lease(portion, taker.session, consumer, ends_at, queue.order)
+        queue.leases.add(lease, ranges)
+        if portion.attempts:
+            queue.counters.redelivered += portion.count
     queue.counters.delivered += delivery.count
-    queue.counters.redelivered += sum(p.count for p in delivery.portions if p.attempts)
     return ends_at
 
 

@@ -80,7 +80,7 @@ def handle_extend(machine: SlotMachine, session: Session, command: Extend) -> No
         for (first, count), portion, consumer, order in longer:
             part = portion.part(first, count, portion.attempts)
             number = consumer if command.consumer is None else command.consumer
-            queue.leases.add(Lease(part, session, number, ends_at, order))
+            queue.leases.add(Lease(part, session, number, ends_at, order), [(first, count)])
             held.append((first, count, portion.attempts))
         session.queues[machine.slot, queue.ledger.number] = None
         machine.wake_at(queue, ends_at)

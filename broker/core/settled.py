@@ -40,6 +40,19 @@ class SettledSet:
             first = stop
         self._raise_floor()
 
+    def add_all(self, ranges: list[tuple[int, int]]) -> None:
+        """As ``add`` of each, for less."""
+        chunks, floor = self.chunks, self.floor
+        for first, count in ranges:
+            number, low = divmod(first, CHUNK)
+            if low + count > CHUNK or first < floor:
+                self.add(first, count)
+                floor = self.floor
+            else:
+                chunks[number] = chunks.get(number, 0) | ((1 << count) - 1) << low
+                self.dirty.add(number)
+        self._raise_floor()
+
     def _raise_floor(self) -> None:
         chunks = self.chunks
         number = self.floor // CHUNK

@@ -19,6 +19,7 @@ from broker.core.picked import Picked
 from broker.core.put_handlers import seal_put
 from broker.core.queue import Queue
 from broker.core.redrive import redrive
+from broker.core.scattered import Scattered
 from broker.core.serving import (
     Delivery,
     fair_share,
@@ -145,11 +146,15 @@ def _tell_unreadable(
         machine.replies.append(failed(taker.session.peer, None, error, queue=queue.name))
 
 
-def _deliver(machine: SlotMachine, queue: Queue, taker: Taker, picked: list[Picked]) -> int:
+def _deliver(
+    machine: SlotMachine, queue: Queue, taker: Taker, picked: list[Picked] | Scattered
+) -> int:
     """Gives what was picked to the taker, less what has expired; gives the bytes of both."""
     size = 0
-    expired = [item for item in picked if 0 < item.batch.expires_at <= machine.now]
-    if expired:
+    expired: list[Picked] = []
+    if not isinstance(picked, Scattered):
+        expired = [item for item in picked if 0 < item.batch.expires_at <= machine.now]
+    if expired and not isinstance(picked, Scattered):
         picked = [item for item in picked if not 0 < item.batch.expires_at <= machine.now]
         leave(machine, queue, parts_of(expired), SettleReason.EXPIRED)
         size = sum(item.batch.bytes_between(item.first, item.count) for item in expired)

@@ -43,7 +43,8 @@ _BODY_PLACE = Struct(">BQ")
 _BODY_FACTS = Struct(">BIQQQ")
 _BODY_SIZES = Struct(">HI")
 _CRC = Struct(">I")
-_BODY_BYTES_MIN = _BODY_FACTS.size + _CRC.size + _BODY_SIZES.size
+_BODY_HEAD = Struct(">BIQQQIHI")
+_BODY_BYTES_MIN = _BODY_HEAD.size
 
 
 class Kind(IntEnum):
@@ -148,19 +149,18 @@ def stored_count(value: bytes) -> int:
     return int(_BODY_FACTS.unpack_from(value)[1])
 
 
-def decode_body(lane: int, first: int, value: bytes) -> StoredBatch:
-    """Raises UnreadableMessage when the checksum differs."""
+def decode_body(lane: int, first: int, value: bytes, *, with_times: bool = True) -> StoredBatch:
+    """Raises UnreadableMessage when the checksum differs.  Who only hands messages on needs no
+    due times of them."""
     if len(value) < _BODY_BYTES_MIN or value[0] not in (BODY_VERSION, BODY_VERSION_TIMED):
         raise UnreadableMessage(f"the stored batch at position {first} is not a body record")
-    _, count, put_at, expires_at, due_at = _BODY_FACTS.unpack_from(value)
-    at = _BODY_FACTS.size
-    crc = _CRC.unpack_from(value, at)[0]
-    at += _CRC.size
+    head = _BODY_HEAD.unpack_from(value)
+    _, count, put_at, expires_at, due_at, crc, properties_size, columns_size = head
     place = crc32(_BODY_PLACE.pack(lane, first))
-    if crc32(memoryview(value)[at:], crc32(value[: _BODY_FACTS.size], place)) != crc:
+    facts = crc32(value[: _BODY_FACTS.size], place)
+    if crc32(memoryview(value)[_BODY_FACTS.size + _CRC.size :], facts) != crc:
         raise UnreadableMessage(f"the stored batch at position {first} fails its checksum")
-    properties_size, columns_size = _BODY_SIZES.unpack_from(value, at)
-    at += _BODY_SIZES.size
+    at = _BODY_BYTES_MIN
     columns_at = at + properties_size
     times_at = columns_at + columns_size
     batch_at = times_at + (8 * count if value[0] == BODY_VERSION_TIMED else 0)
@@ -175,7 +175,7 @@ def decode_body(lane: int, first: int, value: bytes) -> StoredBatch:
         value[batch_at:],
         due_at,
     )
-    if batch_at > times_at:
+    if with_times and batch_at > times_at:
         batch.due_times = _unpack_times(value[times_at:batch_at])
     return batch
 

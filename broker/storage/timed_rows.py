@@ -115,7 +115,11 @@ def read_parts(
     places = sorted(places)
     wanted = [keys.body_key(instance, number, lane, first) for lane, first in places]
     found = zip(places, store.get_many(Family.BODY, wanted), strict=True)
-    return [decode_body(*place, value) for place, value in found if value is not None]
+    return [
+        decode_body(*place, value, with_times=False)
+        for place, value in found
+        if value is not None
+    ]
 
 
 def read_chunk(store: Store, instance: int, row: IndexRow) -> DueChunk | None:

@@ -48,3 +48,26 @@ def _spread(ranges: list[tuple[int, int, int]]) -> dict[int, int]:
             spread[position] = value
     assert list(spread) == sorted(spread)
     return spread
+
+
+@given(
+    st.sets(st.integers(0, 60), max_size=30),
+    st.sets(st.integers(0, 60), max_size=30),
+    st.sets(st.integers(0, 60), max_size=30),
+)
+def test_many_ranges_are_added_and_removed_as_one_by_one(
+    old: set[int], new: set[int], gone: set[int]
+) -> None:
+    together: RangeMap[str] = RangeMap()
+    singly: RangeMap[str] = RangeMap()
+    for name, starts in (("old", old), ("new", new - old)):
+        if starts:
+            together.add_all([(2 * first, 2) for first in sorted(starts)], name)
+        for first in starts:
+            singly.add(2 * first, 2, name)
+    leaving = gone & (old | new)
+    together.remove_whole({2 * first: None for first in leaving})
+    for first in leaving:
+        singly.take(2 * first, 2)
+    assert list(together) == list(singly)
+    assert together.positions == singly.positions

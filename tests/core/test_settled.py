@@ -61,3 +61,13 @@ def _live(positions: set[int], low: int, high: int) -> list[tuple[int, int]]:
         else:
             live.append((position, 1))
     return live
+
+
+@given(st.lists(SPANS, max_size=12))
+def test_many_are_settled_as_one_by_one(spans: list[tuple[int, int]]) -> None:
+    together, singly = SettledSet(), SettledSet()
+    together.add_all(spans)
+    for first, count in spans:
+        singly.add(first, count)
+    assert (together.floor, together.chunks) == (singly.floor, singly.chunks)
+    assert together.take_dirty() == singly.take_dirty()

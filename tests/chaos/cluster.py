@@ -111,7 +111,7 @@ class ClusterChaos:
     def _keep_map(self) -> None:
         """Who held what when the run failed, beside the logs of the brokers."""
         with suppress(AssertionError):
-            held = self._cluster.admin("map", "--json")
+            held = self._cluster.admin("map", "-o", "json")
             (self._directory / "map.json").write_text(held, "utf-8")
 
     def _start_load(self) -> None:
@@ -221,7 +221,7 @@ class ClusterChaos:
 
     def _is_alive(self, name: str) -> bool:
         """The coordinator knows of its tenure."""
-        brokers = json.loads(self._cluster.admin("info", "--json"))["brokers"]
+        brokers = json.loads(self._cluster.admin("info", "-o", "json"))["brokers"]
         return any(each["broker"] == name and each["state"] == "alive" for each in brokers)
 
     def _pause(self, low_s: float, high_s: float) -> float:

@@ -32,6 +32,7 @@ def timed_put() -> entries.TimedPut:
 ENTRIES: list[entries.Entry] = [
     entries.EpochStart(7),
     entries.QueueDeclared(3, b"u" * 16, "a.b", {"lease_ms": 5_000, "ttl_ms": None}),
+    entries.QueueUpdated(3, {"paused": True, "schedules": {"daily": {"cron": "0 7 * * *"}}}),
     entries.QueueDeleted(3),
     entries.BatchPut(3, BODY, [(b"p", 0), (b"q", 2**40)]),
     entries.BatchPut(3, BODY, [(b"p", 0)], ids=bytes(16) + b"h" * 16),

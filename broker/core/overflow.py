@@ -79,8 +79,6 @@ def relieve(machine: SlotMachine, queue: Queue) -> None:
     parts = parts_of(picked)
     if queue.choice is not None:
         queue.choice.claimed(machine.bodies, parts)
-    if queue.choice is not None:
-        queue.choice.claimed(machine.bodies, parts)
     if queue.settings.overflow == Overflow.DEAD_LETTER_OLDEST:
         leave(machine, queue, parts, SettleReason.OVERFLOWED)
     else:

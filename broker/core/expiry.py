@@ -18,21 +18,16 @@ from broker.model.entries import ExpirySwept, SettleReason
 
 def expire(machine: SlotMachine) -> None:
     """Removes what is due, a bounded number of rows a turn."""
-    memory = machine.transient.memory
-    for row, _ in memory.expiry.take(machine.now):
-        again = _expire_row(machine, row)
-        if again is not None:
-            memory.expiry.add(again)
     due = machine.expiry.take(machine.now)
     if not due:
         return
-    later = [again for row in due if (again := _expire_row(machine, row)) is not None]
+    later = [again for row in due if (again := expire_row(machine, row)) is not None]
     machine.propose(ExpirySwept(due[-1], list(later)))
     for row in later:
         machine.expiry.expect(row.at)
 
 
-def _expire_row(machine: SlotMachine, row: IndexRow) -> IndexRow | None:
+def expire_row(machine: SlotMachine, row: IndexRow) -> IndexRow | None:
     """Settles the row's waiting messages; a row to look at again when some are in flight, on
     their way to the disk, or cannot be read."""
     queue = machine.queues.get(row.number)

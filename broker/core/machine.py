@@ -226,11 +226,9 @@ class SlotMachine:
 
     def next_wake_at(self) -> int | None:
         instants = [self.wakes[0][0]] if self.wakes else []
-        memory = self.transient.memory
-        cursors = (
-            *(self.expiry, self.due, self.timetable, self.id_sweep),
-            *(memory.expiry, memory.due),
-        )
+        cursors = (self.expiry, self.due, self.timetable, self.id_sweep)
         instants += [cursor.at for cursor in cursors if cursor.at is not None]
+        if self.transient.memory.queues:
+            instants += self.transient.memory.instants()
         instants += [job.next_at for job in self.redrives.values()]
         return min(instants, default=None)

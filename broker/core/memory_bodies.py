@@ -108,6 +108,10 @@ class MemoryBodies:
     def batches(self) -> int:
         return sum(len(lane.batches) for lanes in self.queues.values() for lane in lanes.values())
 
+    def instants(self) -> list[int]:
+        """When to look at the rows again."""
+        return [index.at for index in (self.due, self.expiry) if index.at is not None]
+
     def begin(self, number: int) -> None:
         """The queue holds nothing."""
         self.queues[number] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from broker.cluster.slot_log import Proposed
 from broker.core.applying import carry_out
 from broker.core.due import open_batch
+from broker.core.expiry import expire_row
 from broker.core.machine import SlotMachine
 from broker.core.own_due_times import open_chunk
 from broker.core.put_handlers import seal_put
@@ -63,12 +64,17 @@ def _apply(machine: SlotMachine, queue: Queue, proposed: Proposed) -> None:
     ledger.settled.dirty.clear()
 
 
-def come_due_in_memory(machine: SlotMachine) -> None:
-    """Opens what is due of transient queues, a bounded number of rows a turn."""
-    for row, chunk in machine.transient.memory.due.take(machine.now):
+def tick_transient(machine: SlotMachine) -> None:
+    """Opens what is due and removes what has lived too long, a bounded number of rows a turn."""
+    memory = machine.transient.memory
+    for row, chunk in memory.due.take(machine.now):
         if chunk is None:
             open_batch(machine, row)
         else:
             open_chunk(machine, row, chunk)
         # There is no row on the disk that would have to go.
         machine.due_rows.pop(row, None)
+    for row, _ in memory.expiry.take(machine.now):
+        again = expire_row(machine, row)
+        if again is not None:
+            memory.expiry.add(again)

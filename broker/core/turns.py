@@ -33,7 +33,7 @@ from broker.core.serving import (
 from broker.core.session import Getter, Taker
 from broker.core.settle_handlers import answer_after, end_leases
 from broker.core.take_handlers import end_getter, end_late_getters
-from broker.core.transient_turns import come_due_in_memory
+from broker.core.transient_turns import tick_transient
 from broker.errors import UnreadableMessage
 from broker.model.entries import BatchPut, ProducersExpired, SettleReason
 from broker.model.replies import failed
@@ -42,8 +42,9 @@ from broker.model.replies import failed
 def tick(machine: SlotMachine) -> None:
     """Carries out everything whose instant has come."""
     come_due(machine)
-    come_due_in_memory(machine)
     expire(machine)
+    if machine.transient.memory.queues:
+        tick_transient(machine)
     if machine.redrives:
         redrive(machine)
     sweep_ids(machine)

@@ -30,11 +30,11 @@ $(BIN)/python:
 	  { rm -rf $(VENV); echo "On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 
 $(VENV)/.installed-run: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli,schedules]'
 	@touch $@
 
 $(VENV)/.installed-cluster: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli,cluster]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli,cluster,schedules]'
 	@touch $@ $(VENV)/.installed-run
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import click
 
 from broker.cli.values import Duration
+from broker.client.options import addresses_of
 from broker.client.sync_client import Client
 from broker.client.sync_queue import Queue
-from broker.errors import MsgQueueError
+from broker.errors import BadField, MsgQueueError
 
 VARIABLE = "MSGQUEUE_CONNECT"
 ADDRESS = "tcp://127.0.0.1:5570"
@@ -56,6 +57,7 @@ def with_broker(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="URL[,URL]",
         envvar=VARIABLE,
         default=ADDRESS,
+        callback=_require_addresses,
         help=f"The broker, or several of a cluster. [{VARIABLE}; default: {ADDRESS}]",
     )
     @click.option(
@@ -70,6 +72,14 @@ def with_broker(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(broker=Broker(connect, timeout / 1000), **options)
 
     return with_address
+
+
+def _require_addresses(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
+    try:
+        addresses_of(text)
+    except BadField as error:
+        raise click.BadParameter(error.text) from None
+    return text
 
 
 def require_queue(client: Client, name: str) -> Queue:

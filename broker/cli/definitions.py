@@ -55,9 +55,9 @@ def import_command(
 ) -> None:
     """Make the queues of an exported file.
 
-    FILE may be '-', standard input.      Queues that are there with the same settings are left;
-    those with others are told, and changed only with --update.  Queues that the file does not
-    name are left alone.  Without --update, a difference makes the exit status 79.
+    FILE may be '-', standard input.  Queues that are there with the same settings are left; those
+    with others are told, and changed only with --update.  Queues that the file does not name are
+    left alone.  Without --update, a difference makes the exit status 79.
 
     \b
     Examples:

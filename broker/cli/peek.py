@@ -41,8 +41,9 @@ def peek_command(
     """Look at messages without taking them.
 
     They come in the order of their positions.  The state is ready, delayed, in_flight (a consumer
-    has it), resting (given back, waits for its retry) or departing (on its way to another queue).
-    Bodies are cut short; -o json has all of them.  The exit status is 4 when there was none.
+    has it), resting (waits for its retry, or was rescheduled) or departing (on its way to another
+    queue).  Bodies are cut short; -o json has all of them.  Of a queue with partitions the
+    position has its partition: part#1:17.  The exit status is 4 when there was none.
 
     \b
     Examples:
@@ -62,16 +63,17 @@ def peek_command(
         for message in messages:
             write_json(as_json(message))
     elif messages:
-        write_lines(table(_HEADER, [_row(message) for message in messages]))
+        write_lines(table(_HEADER, [_row(message, queue) for message in messages]))
     return 0 if messages else NOTHING_THERE
 
 
 _HEADER = ("POSITION", "STATE", "PRIORITY", "ATTEMPTS", "DUE", "ID", "BODY")
 
 
-def _row(message: BrowsedMessage) -> tuple[object, ...]:
+def _row(message: BrowsedMessage, asked: str) -> tuple[object, ...]:
+    place = f"{message.queue}:{message.position}"
     return (
-        message.position,
+        message.position if message.queue == asked else place,
         message.state,
         message.priority,
         message.attempts,

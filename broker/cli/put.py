@@ -117,6 +117,8 @@ class _Putting:
         self._waiting: deque[Confirm] = deque()
         self.confirmed = 0
         self.duplicates = 0
+        #: By which the message can be found, moved and cancelled; None when the broker told none.
+        self.last_id: str | None = None
 
     def put_all(self, items: Iterator[Item], progress: Progress) -> None:
         try:
@@ -136,12 +138,22 @@ class _Putting:
         while len(self._waiting) > left:
             result = self._waiting.popleft().wait()
             self.confirmed += 1
-            self.duplicates += result.duplicate
+            if _was_there(result):
+                self.duplicates += 1
+            elif result.position is not None:
+                self.last_id = f"{result.queue}:{result.position}"
             if self._output == JSON:
                 write_json(_told(result))
 
     def _so_far(self) -> str:
-        return f"the first {self.confirmed} messages are put" if self.confirmed else "none is put"
+        if self.confirmed < 2:
+            return "only the first is put" if self.confirmed else "none is put"
+        return f"the first {self.confirmed} messages are put"
+
+
+def _was_there(result: PutResult) -> bool:
+    """By its id; not because a lost answer made the client send it again."""
+    return result.duplicate and not result.sent_again
 
 
 def _told(result: PutResult) -> dict[str, Any]:
@@ -151,14 +163,19 @@ def _told(result: PutResult) -> dict[str, Any]:
         "position": result.position,
         "id": message_id,
         "copies": result.copies,
-        "duplicate": result.duplicate,
+        "duplicate": _was_there(result),
     }
 
 
 def _summary(queue: str, putting: _Putting) -> str:
     count = putting.confirmed - putting.duplicates
     text = f"put {count} message{'' if count == 1 else 's'} into {queue}"
-    return f"{text}; {putting.duplicates} were there already" if putting.duplicates else text
+    if count == 1 and putting.last_id is not None:
+        text = f"{text}, its id is {putting.last_id}"
+    if not putting.duplicates:
+        return text
+    verb = "was" if putting.duplicates == 1 else "were"
+    return f"{text}; {putting.duplicates} {verb} there already"
 
 
 def _require_one_way(form: Form, bodies: tuple[str, ...], given: dict[str, Any]) -> None:

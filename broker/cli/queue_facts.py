@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from broker.cli.messages import timestamp
 from broker.cli.output import table
 from broker.cli.queue_settings import duration, flag_of, shown
 from broker.limits import SECOND
 from broker.model.settings import QueueSettings
 
+_INSTANTS = frozenset({"next_at", "last_at"})
 _SHAPED = frozenset({"queue", "settings", "counters", "by_priority", "ready_by_priority"})
 
 
@@ -56,6 +58,8 @@ def _told(name: str, value: Any) -> Any:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.1f}"
+    if name in _INSTANTS:
+        return timestamp(value / 1000) if value else None
     if isinstance(value, int) and name.endswith("_ms"):
         return duration(value // SECOND * SECOND)
     return value

@@ -55,14 +55,15 @@ def remove_command(
 ) -> int:
     """Remove single messages that wait.
 
-    Also to cancel what is delayed.  Positions are those of `msgqueue peek` and of the put; ids
-    need a queue with --dedup or --index-ids.  A message that a consumer has stays, and counts as
-    missing.  The exit status is 4 when none was removed.
+    Also to cancel what is delayed.  Positions are those of `msgqueue peek`; the id that a put
+    told, QUEUE:POSITION, is known everywhere, one of your own in a queue with --dedup or
+    --index-ids.  A message that a consumer has stays, and counts as missing.  The exit status is 4
+    when none was removed.
 
     \b
     Examples:
       msgqueue queue remove orders 17 20-25
-      msgqueue queue remove orders --id order-4711
+      msgqueue queue remove orders --id order-4711 --id orders:17
     """
     which = _which(positions, ids)
     with broker.client() as client:
@@ -89,7 +90,7 @@ def reschedule_command(
 ) -> int:
     """Make messages ready at another time.
 
-    Only those that wait, ready or delayed.
+    Only those that wait, ready or delayed.  POSITION and ID are as in `queue remove`.
 
     \b
     Examples:
@@ -129,9 +130,9 @@ def redrive_command(
 ) -> None:
     """Send dead letters back.
 
-    Each goes to the queue where it died, or all to the one of --to.  It shows how far it is, and
-    ends when all have moved.  Ctrl-C ends the waiting; the redrive goes on until `redrive
-    --stop`.
+    Each goes to the queue where it died, or all to the one of --to, which takes what never died
+    as well: that empties any queue into another.  It shows how far it is, and ends when all have
+    moved.  Ctrl-C ends the waiting; the redrive goes on until `redrive --stop`.
 
     \b
     Examples:

@@ -6,17 +6,24 @@ operators who change it at the same moment, the later one wins.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import click
 
 from broker.cli.connecting import Broker, with_broker
 from broker.cli.ending import NOTHING_THERE, NamedEnds
-from broker.cli.messages import as_plain, decode_json
+from broker.cli.messages import as_plain, decode_json, timestamp
 from broker.cli.output import JSON, table, with_output, write_json, write_line, write_lines
 from broker.cli.values import Header
 from broker.client import content
 from broker.client.sync_queue import Queue
+from broker.errors import BadField
+from broker.model.recurring import ZONE_DEFAULT
+
+#: The broker looks at its schedules a few times a second.
+_NOTED_S = 2.0
+_AGAIN_S = 0.05
 
 
 @click.group("schedule", cls=NamedEnds)
@@ -44,7 +51,9 @@ def add_command(
 ) -> None:
     """Put BODY into QUEUE at each instant that --cron names; NAME is the schedule's.
 
-    A schedule of that name is replaced.
+    A schedule of that name is replaced.  It tells the next instant, or ends with status 1 where
+    the broker cannot follow the schedule, which stays nevertheless.  CRON has five fields, or six
+    with seconds first.  The broker needs the package cronsim: pip install 'msgqueue[schedules]'.
 
     \b
     Examples:
@@ -67,11 +76,14 @@ def add_command(
     schedule = {field: value for field, value in fields.items() if value is not None}
     with broker.client() as client:
         scheduled = client.queue(queue)
-        scheduled.update(schedules={**_schedules(scheduled), name: schedule})
+        noted = _add(scheduled, name, schedule)
+    told = _told(noted)
+    if told["error"]:
+        raise BadField(f"{queue} has the schedule {name}, but nothing comes of it: {told['error']}")
     if output == JSON:
-        write_json({"queue": queue, "name": name, **schedule})
+        write_json({"queue": queue, "name": name, **schedule, **told})
     else:
-        write_line(f"{queue} has the schedule {name}: {given['cron']}")
+        write_line(f"{queue} has the schedule {name}, next at {told['next_at'] or 'no instant'}")
 
 
 @schedule_group.command("ls")
@@ -79,18 +91,23 @@ def add_command(
 @with_output
 @with_broker
 def ls_command(broker: Broker, queue: str, output: str) -> None:
-    """List the schedules of QUEUE."""
+    """List the schedules of QUEUE, when each is next, and what is wrong with it."""
     with broker.client() as client:
-        schedules = sorted(_schedules(client.queue(queue)).items())
+        stats = client.queue(queue).stats()
+    notes = stats.get("schedules", {})
+    schedules = [
+        (name, {"zone": ZONE_DEFAULT, **schedule}, _told(notes.get(name, {})))
+        for name, schedule in sorted(stats["settings"]["schedules"].items())
+    ]
     if output == JSON:
-        for name, schedule in schedules:
-            write_json({"queue": queue, "name": name, **as_plain(schedule)})
+        for name, schedule, told in schedules:
+            write_json({"queue": queue, "name": name, **as_plain(schedule), **told})
         return
     rows = [
-        (name, schedule["cron"], schedule["zone"], as_plain(schedule["body"]))
-        for name, schedule in schedules
+        (name, each["cron"], each["zone"], told["next_at"], as_plain(each["body"]), told["error"])
+        for name, each, told in schedules
     ]
-    write_lines(table(("NAME", "CRON", "ZONE", "BODY"), rows))
+    write_lines(table(("NAME", "CRON", "ZONE", "NEXT", "BODY", "ERROR"), rows))
 
 
 @schedule_group.command("remove")
@@ -112,9 +129,35 @@ def remove_command(broker: Broker, queue: str, name: str, output: str) -> int:
     if output == JSON:
         write_json({"queue": queue, "name": name, "removed": int(is_there)})
     else:
-        found = "does not have the schedule" if not is_there else "has no more the schedule"
+        found = "does not have the schedule" if not is_there else "no longer has the schedule"
         write_line(f"{queue} {found} {name}")
     return 0 if is_there else NOTHING_THERE
+
+
+def _add(queue: Queue, name: str, schedule: dict[str, Any]) -> dict[str, Any]:
+    """What the broker notes of the new schedule; empty when it says nothing in time."""
+    stats = queue.stats()
+    schedules = stats["settings"]["schedules"]
+    before = stats.get("schedules", {}).get(name, {})
+    queue.update(schedules={**schedules, name: schedule})
+    former = schedules.get(name, {})
+    if [former.get(word) for word in ("cron", "zone")] == [schedule["cron"], schedule["zone"]]:
+        return dict(before)
+    deadline = time.monotonic() + _NOTED_S
+    while time.monotonic() < deadline:
+        noted = queue.stats().get("schedules", {}).get(name, {})
+        if noted and noted != before:
+            return dict(noted)
+        time.sleep(_AGAIN_S)
+    return {}
+
+
+def _told(noted: dict[str, Any]) -> dict[str, Any]:
+    next_at = noted.get("next_at") or None
+    return {
+        "next_at": timestamp(next_at / 1000) if next_at else None,
+        "error": noted.get("error") or None,
+    }
 
 
 def _schedules(queue: Queue) -> dict[str, Any]:

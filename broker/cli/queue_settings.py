@@ -28,9 +28,11 @@ _HELP = {
     "ttl_ms": "A message that waits longer expires.",
     "delay_ms": "A message is ready so long after its put.",
     "max_messages": "Messages that may wait; see --overflow.",
-    "max_bytes": "Bytes that may wait, such as 512MiB; see --overflow.",
+    "max_bytes": "Bytes that may wait, such as 512MiB, a few for each message beside its body;"
+    " see --overflow.",
     "overflow": "What a put does that finds the queue full.",
-    "max_attempts": "Tries before a message is a dead letter, or dropped without --dead-letter.",
+    "max_attempts": "Tries before a message is a dead letter, or dropped without --dead-letter;"
+    " 4 with --dead-letter.",
     "dead_letter": "The queue that takes what was rejected, failed or expired.",
     "backoff_ms": "The wait before the first retry of a message that was given back.",
     "backoff_factor": "Each further wait is so many times longer.",

@@ -5,6 +5,7 @@ Owns the checks that can be made without a broker.  It never sends anything.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -31,14 +32,19 @@ PLAIN = PutSpec()
 _OF_CONTENT = {
     content_type: PutSpec((("content_type", content_type),)) for content_type in (JSON, TEXT)
 }
+#: Where a broker may listen; what else ZeroMQ can connect to is no way to one.
+_ADDRESS = re.compile(r"tcp://.+:\d+|ipc://.+")
 #: Settings that the application gives in seconds.
 _IN_SECONDS = frozenset({"lease", "ttl", "delay", "backoff", "backoff_max", "dedup_window"})
 
 
 def milliseconds(seconds: float) -> int:
-    if seconds < 0:
-        raise BadField(f"a time is not negative: {seconds}")
-    return round(seconds * 1000)
+    try:
+        if seconds >= 0:
+            return round(seconds * 1000)
+    except (TypeError, ValueError, OverflowError):
+        raise BadField(f"a time is a number of seconds, not {seconds!r}") from None
+    raise BadField(f"a time is not negative: {seconds}")
 
 
 def maybe_milliseconds(seconds: float | None) -> int | None:
@@ -47,12 +53,16 @@ def maybe_milliseconds(seconds: float | None) -> int | None:
 
 def settings_map(settings: dict[str, Any]) -> dict[str, Any]:
     """A queue's settings for the wire: ``lease=30.0`` becomes ``lease_ms: 30000``."""
-    return {
-        (f"{name}_ms" if name in _IN_SECONDS else name): (
-            maybe_milliseconds(value) if name in _IN_SECONDS else value
-        )
-        for name, value in settings.items()
-    }
+    wire: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name not in _IN_SECONDS:
+            wire[name] = value
+            continue
+        try:
+            wire[f"{name}_ms"] = maybe_milliseconds(value)
+        except BadField as error:
+            raise BadField(f"{name}: {error.text}") from None
+    return wire
 
 
 def put_element(
@@ -183,6 +193,9 @@ def addresses_of(text: str) -> list[str]:
     addresses = [part.strip() for part in text.split(",") if part.strip()]
     if not addresses:
         raise BadField("an address is needed, such as tcp://127.0.0.1:5570")
+    for address in addresses:
+        if not _ADDRESS.fullmatch(address):
+            raise BadField(f"{address!r} is no address: tcp://HOST:PORT or ipc://PATH")
     return addresses
 
 

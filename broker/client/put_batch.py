@@ -58,6 +58,8 @@ class PutResult(NamedTuple):
     #: Brokers that have it on disk.
     copies: int
     duplicate: bool
+    #: True for the same put sent twice, because its first answer was lost: it is there once.
+    sent_again: bool = False
 
 
 class PutBatch(Outcome):
@@ -180,11 +182,13 @@ class PutBatch(Outcome):
         first = header.get("first")
         duplicates = header.get("duplicates", ())
         before = bisect_left(duplicates, index)
-        is_duplicate = bool(header.get("duplicate", False)) or index in duplicates[before:]
+        sent_again = bool(header.get("duplicate", False))
+        is_duplicate = sent_again or index in duplicates[before : before + 1]
         # Positions are given to those that were taken, one after the other.
         position = None if first is None or is_duplicate else first + index - before
         ids = self.columns.get("ids")
         message_id: MessageId | None = ids[index] if ids else None
         if message_id is None and position is not None:
             message_id = f"{self.queue}:{position}"
-        return PutResult(self.queue, position, message_id, header.get("copies", 1), is_duplicate)
+        copies = header.get("copies", 1)
+        return PutResult(self.queue, position, message_id, copies, is_duplicate, sent_again)

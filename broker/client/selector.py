@@ -42,8 +42,11 @@ def wire_selector(selector: Selector | None) -> WireSelector | None:
     else:
         conditions = [list(condition) for condition in selector]
     for condition in conditions:
-        if len(condition) != 3 or condition[1] not in OPERATORS:
+        if len(condition) != 3:
             raise BadField(f"a condition is [header, operator, operand], not {condition!r}")
+        if condition[1] not in OPERATORS:
+            known = " ".join(sorted(OPERATORS))
+            raise BadField(f"{condition[1]!r} is no operator of a selector: {known}")
     return conditions
 
 

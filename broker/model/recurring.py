@@ -1,6 +1,6 @@
 """A queue's recurring schedules: what is put, and by which clock.
 
-    schedules: {name: {cron, zone, body, content_type?, type?, headers?, priority?, key?}}
+    schedules: {name: {cron, body, zone?, content_type?, type?, headers?, priority?, key?}}
 
 Here only the shape is checked.  When an instant is due is found out by the shell
 (``broker/server/schedules.py``), which has the calendar.
@@ -19,6 +19,7 @@ from broker.errors import BadField
 SCHEDULES_MAX = 100
 #: Small: all of them travel in the queue's settings.
 BODY_BYTES_MAX = 4 * limits.KIB
+ZONE_DEFAULT = "UTC"
 _NAME_BYTES_MAX = 100
 _CRON_BYTES_MAX = 200
 #: Five fields, or six with seconds first.
@@ -32,8 +33,8 @@ class Recurring:
     """One schedule."""
 
     cron: str
-    zone: str
     body: bytes | str
+    zone: str = ZONE_DEFAULT
     content_type: str | None = None
     type: str | None = None
     headers: dict[str, Any] | None = None
@@ -63,10 +64,10 @@ def _read(name: str, values: Any) -> Recurring:
     where = f"schedules.{name}"
     if not isinstance(values, dict) or not values.keys() <= _FIELDS:
         raise BadField(f"{where} is a map of {', '.join(sorted(_FIELDS))}")
-    for field in ("cron", "zone", "body"):
+    for field in ("cron", "body"):
         if field not in values:
             raise BadField(f"{where} needs {field}")
-    cron, zone = values["cron"], values["zone"]
+    cron, zone = values["cron"], values.get("zone", ZONE_DEFAULT)
     if not isinstance(cron, str) or len(cron) > _CRON_BYTES_MAX or not _CRON.fullmatch(cron):
         raise BadField(f"{where}.cron is text of five fields, or six with seconds first")
     if not isinstance(zone, str) or not _ZONE.fullmatch(zone):

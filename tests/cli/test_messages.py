@@ -210,3 +210,22 @@ def test_who_writes_to_a_full_queue_waits_for_room(terminal: Terminal, queue: st
         assert terminal.done("get", queue).text == "one\n"
         assert putting.wait(DEADLINE_S) == 0
     assert terminal.done("get", queue).text == "two\n"
+
+
+def test_a_single_put_tells_the_id_by_which_it_is_cancelled(terminal: Terminal, queue: str) -> None:
+    text = terminal.done("put", queue, "later", "--delay", "1h").text
+    assert text == f"put 1 message into {queue}, its id is {queue}:0\n"
+    assert terminal.done("queue", "remove", queue, "--id", f"{queue}:0").text
+
+
+def test_a_message_of_a_partition_is_shown_with_its_partition(
+    terminal: Terminal, queue: str
+) -> None:
+    terminal.done("queue", "declare", queue, "--partitions", "3")
+    terminal.done("put", queue, "body", "--key", "k")
+    assert f"{queue}#" in terminal.done("peek", queue).lines[1]
+
+
+def test_what_is_no_address_is_not_understood(terminal: Terminal, queue: str) -> None:
+    text = terminal.refused("get", queue, "--connect", "127.0.0.1:5570", name="usage", status=2)
+    assert "tcp://HOST:PORT" in text

@@ -113,10 +113,22 @@ def test_schedules_are_added_listed_and_removed(terminal: Terminal, queue: str) 
     assert [each["name"] for each in told] == ["nightly", "weekly"]
     assert told[0]["zone"] == "Europe/Berlin"
     assert told[1]["content_type"] == "application/json"
+    assert all(each["next_at"] and each["error"] is None for each in told)
     terminal.refused(*add, "bad", "x", "--cron", "soon", name="bad_field", status=1)
     terminal.done("queue", "schedule", "remove", queue, "nightly")
     assert terminal.run("queue", "schedule", "remove", queue, "nightly").status == 4
     assert len(terminal.done("queue", "schedule", "ls", queue, "-o", "json").lines) == 1
+
+
+def test_a_schedule_that_the_broker_cannot_follow_is_told(terminal: Terminal, queue: str) -> None:
+    terminal.done("queue", "declare", queue)
+    words = ("queue", "schedule", "add", queue, "bad", "x", "--cron", "0 7 * * *")
+    text = terminal.refused(*words, "--zone", "Mars/Olympus", name="bad_field", status=1)
+    assert "no time zone is called 'Mars/Olympus'" in text
+    (told,) = terminal.done("queue", "schedule", "ls", queue, "-o", "json").json_lines()
+    assert "Mars/Olympus" in told["error"]
+    again = terminal.done(*words)
+    assert f"{queue} has the schedule bad, next at 2" in again.text
 
 
 def test_an_import_makes_what_was_exported_and_tells_what_differs(

@@ -95,7 +95,7 @@ def test_the_confirm_tells_where_each_message_is() -> None:
     rig.session.puts.flush()
     _, second = rig.sent("put")
     confirm(rig, second, first=40)
-    assert batches[1].part(1) == ("q", 41, "q:41", 1, False)
+    assert batches[1].part(1) == ("q", 41, "q:41", 1, False, False)
 
 
 def test_after_a_reconnect_everything_unconfirmed_goes_again_in_order_with_its_sequence() -> None:
@@ -128,7 +128,7 @@ def test_a_duplicate_counts_as_confirmed_and_has_no_position() -> None:
     (batch,) = rig.put(b"a")
     (again,) = rig.reconnect()
     rig.reply(again, count=1, copies=1, duplicate=True)
-    assert batch.part(0) == ("q", None, None, 1, True)
+    assert batch.part(0) == ("q", None, None, 1, True, True)
     assert rig.session.counters.batches_duplicate == 1
 
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+import patterns
 from broker.client.naming import commands_for, sort_out
+from broker.client.options import addresses_of, settings_map
 from broker.client.put_batch import PutBatch, PutSpec
 from broker.client.selector import exists, wire_selector
-from broker.errors import BadField, CannotEncode
+from broker.errors import BY_CODE, BadField, CannotEncode, ProcessError
 
 
 def test_a_selector_in_words_becomes_conditions() -> None:
@@ -30,6 +32,49 @@ def test_a_selector_in_words_becomes_conditions() -> None:
         ["draft", "exists", False],
         ["$type", "=", "event"],
     ]
+
+
+def test_an_operator_that_is_none_is_told_with_those_that_are() -> None:
+    with pytest.raises(BadField, match="'!!' is no operator of a selector: < <= ="):
+        wire_selector({"size": ("!!", 3)})
+
+
+def test_a_put_that_was_sent_again_is_told_from_one_whose_id_was_known() -> None:
+    again, known = (PutBatch("orders", PutSpec(), 10, 0) for _ in range(2))
+    again.add_first(b"body", 4)
+    again.finish({"duplicate": True})
+    known.add_first(b"body", 4)
+    known.finish({"duplicates": [0], "count": 0})
+    assert (again.part(0).duplicate, again.part(0).sent_again) == (True, True)
+    assert (known.part(0).duplicate, known.part(0).sent_again) == (True, False)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:5570", "nonsense", "tcp://127.0.0.1", "tcp://a:x"])
+def test_what_is_no_address_is_refused_before_anybody_waits_for_it(address: str) -> None:
+    with pytest.raises(BadField, match="is no address: tcp://HOST:PORT or ipc://PATH"):
+        addresses_of(f"tcp://127.0.0.1:5570,{address}")
+
+
+def test_a_time_that_is_no_number_is_told_with_its_setting() -> None:
+    with pytest.raises(BadField, match="lease: a time is a number of seconds, not '3s'"):
+        settings_map({"lease": "3s"})
+    with pytest.raises(BadField, match="backoff: a time is not negative"):
+        settings_map({"backoff": -1})
+
+
+def test_each_error_that_a_broker_or_a_client_tells_can_be_imported_from_patterns() -> None:
+    of_the_wire = {
+        "NotAnEnvelope",
+        "UnknownVersion",
+        "UnknownCommand",
+        "CountMismatch",
+        "RoutingIdNotAllowed",
+        "NoSession",
+        "ConsumerNotFound",
+        "ConsumerExists",
+    }
+    told = {error.__name__ for error in BY_CODE.values() if not issubclass(error, ProcessError)}
+    assert told - of_the_wire <= set(patterns.__all__)
 
 
 def test_a_selector_may_be_the_wires_own() -> None:

@@ -47,7 +47,7 @@ def put_again(cluster: ClusterProcess, seq: int) -> Reply:
 def test_the_next_owner_knows_all_that_was_promised(cluster: ClusterProcess) -> None:
     with Client(cluster.endpoints) as mq:
         dead = mq.queue("dead", lease=30.0)
-        orders = mq.queue(QUEUE, dedup="window", dedup_window=600.0, ordering="key", lease=7.0)
+        orders = mq.queue(QUEUE, dedup="window", dedup_window=600.0, ordering="key", lease=60.0)
         orders.update(dead_letter=dead.name)
         put_again(cluster, 0)
         orders.put_many([b"tried", b"second"], keys=["k", "k"], ids=["a", "b"]).wait(WAIT_S)
@@ -61,7 +61,7 @@ def test_the_next_owner_knows_all_that_was_promised(cluster: ClusterProcess) -> 
         assert put_again(cluster, 0).header["duplicate"] is True
         assert orders.put(b"again", id="a").wait(WAIT_S).duplicate is True
         settings = orders.stats()["settings"]
-        assert (settings["lease_ms"], settings["dead_letter"]) == (7_000, dead.name)
+        assert (settings["lease_ms"], settings["dead_letter"]) == (60_000, dead.name)
         assert [(m.body, m.attempts) for m in orders.browse()] == [
             (b"tried", 1),
             (b"second", 0),

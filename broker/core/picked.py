@@ -5,8 +5,9 @@ from __future__ import annotations
 from broker import limits
 from broker.model.stored_batch import StoredBatch
 
-#: Batches up to this size share a frame with their neighbours; larger ones are not copied.
-SMALL_BATCH_BYTES = 16 * limits.KIB
+#: Batches up to this size share a frame with their neighbours; larger ones are not copied.  A copy
+#: of 64 KiB takes some 10 us, a delivery more than that at either end.
+SMALL_BATCH_BYTES = 64 * limits.KIB
 #: Neighbours put within this time may share a run, whose ``put_at`` is its first message's.
 RUN_SPREAD_MS = 1_000
 

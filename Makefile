@@ -16,11 +16,13 @@ SEEDS ?= 1..5000
 WORKERS ?= auto
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: help run cluster test check format bench bench-due bench-backlog bench-cluster chaos simulate soak clean
+.PHONY: help run cluster test check format bench bench-features bench-due bench-backlog bench-cluster
+.PHONY: chaos simulate soak clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "also: check format bench bench-due bench-backlog bench-cluster chaos simulate soak clean"
+	@echo "also: check format bench bench-features bench-due bench-backlog bench-cluster"
+	@echo "      chaos simulate soak clean"
 
 # An environment that someone else made is taken as it is.
 $(BIN)/python:
@@ -63,6 +65,9 @@ format: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m bench $(ARGS)
+
+bench-features: $(VENV)/.installed-dev
+	$(BIN)/python -m bench features $(ARGS)
 
 bench-due: $(VENV)/.installed-dev
 	$(BIN)/python -m bench due $(ARGS)

@@ -14,12 +14,23 @@ from bench.peers.msgqueue import MsgQueue
 from bench.peers.msgqueue_cluster import MsgQueueCluster
 from bench.peers.registry import CLUSTERS, chosen
 from bench.report import Table
-from bench.rows import backlog, choice, cluster, due, failover, join, latency, throughput, transient
+from bench.rows import (
+    backlog,
+    choice,
+    cluster,
+    due,
+    failover,
+    features,
+    join,
+    latency,
+    throughput,
+    transient,
+)
 from bench.settings import Settings, UsageError, say
 
 _BACKLOG = 10_000_000
 ROWS = (
-    *("all", "throughput", "latency", "backlog", "paired", "due", "keyed", "selector"),
+    *("all", "throughput", "latency", "backlog", "paired", "features", "due", "keyed", "selector"),
     "transient",
     *("cluster", "join", "failover"),
 )
@@ -68,6 +79,8 @@ def _measure(arguments: argparse.Namespace, settings: Settings) -> Sequence[Tabl
         return paired.measure(settings, arguments.against)
     if arguments.row == "backlog":
         return backlog.measure(settings, MsgQueue(), arguments.messages or _BACKLOG)
+    if arguments.row == "features":
+        return features.measure(settings, arguments.messages or due.LATE_MESSAGES)
     if arguments.row == "keyed":
         return choice.measure_keyed(settings)
     if arguments.row == "selector":

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from ctypes import c_longlong
 from dataclasses import dataclass
+from enum import Enum
 from multiprocessing import sharedctypes
 from typing import Protocol
 
@@ -18,16 +19,22 @@ _UNKNOWN = -1
 _SINGLES_PER_LOOK = 200
 
 
+class Dress(Enum):
+    """What each list, or run of singles, is given besides; the value says it in a table."""
+
+    PLAIN = ""
+    PRIORITY = "a priority each"
+    TTL = "a time to live each"
+    HALF = "every second with both"
+
+
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How messages are handed to a client: in lists of `batch`, or one by one (`singly`).
-
-    `dressed` gives every second list (or run of singles) a priority and a time to live.
-    """
+    """How messages are handed to a client: in lists of `batch`, or one by one (`singly`)."""
 
     batch: int
     singly: bool = False
-    dressed: bool = False
+    dress: Dress = Dress.PLAIN
 
     @property
     def label(self) -> str:

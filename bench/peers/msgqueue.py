@@ -16,7 +16,7 @@ from typing import Any
 from bench.contender import QUEUE, Consume, Produce, PutOne
 from bench.machine import package_version
 from bench.processes import Service, free_port, launch, wait_until
-from bench.traffic import Load, Sink, Supply
+from bench.traffic import Dress, Load, Sink, Supply
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (
@@ -104,11 +104,18 @@ class MsgQueue:
 
 
 def _dressings(load: Load) -> Iterator[dict[str, Any]]:
-    """Yield the keywords of each list in turn: plain, or every second one dressed."""
-    if not load.dressed:
-        return cycle([{}])
-    dressed = ({"priority": priority, "ttl": _TTL_SECONDS} for priority in cycle(_PRIORITIES))
-    return (next(dressed) if turn % 2 else {} for turn in count())
+    """Yield the keywords of each list in turn."""
+    ttl = {"ttl": _TTL_SECONDS}
+    match load.dress:
+        case Dress.PLAIN:
+            return cycle([{}])
+        case Dress.TTL:
+            return cycle([ttl])
+        case Dress.PRIORITY:
+            return ({"priority": priority} for priority in cycle(_PRIORITIES))
+        case Dress.HALF:
+            each = cycle(_PRIORITIES)
+            return ({"priority": next(each), **ttl} if turn % 2 else {} for turn in count())
 
 
 def _put_many(client: Any, load: Load, supply: Supply) -> None:
@@ -121,7 +128,7 @@ def _put_many(client: Any, load: Load, supply: Supply) -> None:
 def _put_singly(client: Any, load: Load, supply: Supply) -> None:
     """Put message by message; a dressing is kept for a run of `load.batch` messages."""
     put = client.queue(QUEUE).put
-    if not load.dressed:
+    if load.dress is Dress.PLAIN:
         for body in supply.singles():
             put(body)
     else:

@@ -24,11 +24,11 @@ from bench.report import Table, rate_text, ratio_text
 from bench.settings import Settings, UsageError, say
 from bench.sides import Side, consume, produce, run_sides
 from bench.stats import summarise
-from bench.traffic import SINGLES, Load, Sink, Supply, make_goal
+from bench.traffic import SINGLES, Dress, Load, Sink, Supply, make_goal
 
 LOADS = (
-    Load(SINGLES.batch, singly=True, dressed=True),
-    Load(100, dressed=True),
+    Load(SINGLES.batch, singly=True, dress=Dress.HALF),
+    Load(100, dress=Dress.HALF),
 )
 GOAL_RATIO = 0.8
 GOAL_RESTART_SECONDS = 10.0

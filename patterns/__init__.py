@@ -63,6 +63,7 @@ from broker.errors import (
     UnreadableMessage,
     WaitTimeout,
 )
+from broker.model.priority import Priority
 
 __all__ = [
     "AsyncBulkConfirm",
@@ -102,6 +103,7 @@ __all__ = [
     "NotPrimary",
     "OutcomeUnknown",
     "Partitioned",
+    "Priority",
     "ProducerExpired",
     "ProducerFenced",
     "PutResult",

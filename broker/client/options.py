@@ -135,7 +135,8 @@ def put_spec(
     if priority is not None and not 0 <= priority <= PRIORITY_MAX:
         raise BadField(f"a priority is from 0 to {PRIORITY_MAX}, not {priority}")
     values = {
-        "priority": priority,
+        # A named one is a number to Python and no number to msgpack.
+        "priority": None if priority is None else int(priority),
         "delay_ms": maybe_milliseconds(delay),
         "at_ms": None if at is None else instant_ms(at),
         "ttl_ms": maybe_milliseconds(ttl),

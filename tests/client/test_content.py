@@ -6,6 +6,7 @@ import contextlib
 from datetime import UTC, datetime
 from typing import Any
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from broker.client.bulk import BulkBatches, BulkColumns
 from broker.client.content import decode_body, encode_body, require_headers
 from broker.client.put_batch import PutBatch, PutSpec
 from broker.errors import BadField, CannotDecode, CannotEncode, CountMismatch, TooLarge
+from broker.model.priority import Priority
 
 json_values = st.recursive(
     st.none()
@@ -221,3 +223,10 @@ def test_no_content_type_ever_runs_code(content_type: str) -> None:
     with contextlib.suppress(CannotDecode):
         assert decode_body(TRAP, content_type) in (TRAP, TRAP.decode())
     assert RAN == []
+
+
+def test_priorities_have_names_that_travel_as_numbers() -> None:
+    spec = options.put_spec(None, Priority.HIGH, None, None, None, None)
+    assert dict(spec.fields) == {"priority": 7}
+    assert msgpack.packb(dict(spec.fields)) == msgpack.packb({"priority": 7})
+    assert (Priority.LOW, Priority.NORMAL) == (1, 4)

@@ -192,6 +192,12 @@ def _serve_departed(machine: SlotMachine, entry: entries.Departed, proposed: Pro
         _release(machine, queue, [(move.first, move.count) for move in entry.moves])
 
 
+def _serve_expiry(machine: SlotMachine, entry: entries.ExpirySwept, proposed: Proposed) -> None:
+    if entry.later:
+        machine.expiry.release(machine.now)
+        machine.expiry.expect(min(row[0] for row in entry.later))
+
+
 def _release(machine: SlotMachine, queue: Queue, ranges: list[tuple[int, int]]) -> None:
     """The end of messages is committed: their keys are free."""
     if queue.choice is not None:
@@ -265,6 +271,7 @@ _SERVES: dict[type[entries.Entry], Callable[[SlotMachine, Any, Proposed], None]]
     entries.Settled: _serve_settled,
     entries.Returned: _serve_returned,
     entries.Purged: _serve_purged,
+    entries.ExpirySwept: _serve_expiry,
     entries.Departed: _serve_departed,
     entries.Cleared: _serve_cleared,
 }

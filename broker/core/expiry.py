@@ -23,8 +23,9 @@ def expire(machine: SlotMachine) -> None:
         return
     later = [again for row in due if (again := expire_row(machine, row)) is not None]
     machine.propose(ExpirySwept(due[-1], list(later)))
-    for row in later:
-        machine.expiry.expect(row.at)
+    if later:
+        # Behind rows that are taken meanwhile nobody would find them.
+        machine.expiry.hold()
 
 
 def expire_row(machine: SlotMachine, row: IndexRow) -> IndexRow | None:
@@ -38,5 +39,7 @@ def expire_row(machine: SlotMachine, row: IndexRow) -> IndexRow | None:
     if parts:
         leave(machine, queue, parts, SettleReason.EXPIRED)
     if elsewhere:
-        return row._replace(at=machine.now + limits.LEASE_DEFAULT)
+        is_committed = row.first < queue.ledger.next_position
+        wait_ms = limits.LEASE_DEFAULT if is_committed else limits.SECOND
+        return row._replace(at=machine.now + wait_ms)
     return None

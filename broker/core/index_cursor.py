@@ -12,7 +12,7 @@ _ROWS_PER_TURN = 1_000
 class IndexCursor:
     """``read(after, count_max)`` gives the index's next rows behind ``after``, in order."""
 
-    __slots__ = ("_read", "at", "seen")
+    __slots__ = ("_held_at", "_is_held", "_not_before", "_read", "at", "seen")
 
     def __init__(self, read: Callable[[IndexRow | None, int], list[IndexRow]]) -> None:
         self._read = read
@@ -20,10 +20,30 @@ class IndexCursor:
         self.at: int | None = None
         #: Rows up to this one were taken.
         self.seen: IndexRow | None = None
+        #: Nothing is taken while rows are on their way to the index.
+        self._is_held = False
+        self._held_at: int | None = None
+        self._not_before = 0
 
     def expect(self, at: int) -> None:
-        if self.at is None or at < self.at:
+        at = max(at, self._not_before)
+        if self._is_held:
+            self._held_at = at if self._held_at is None else min(at, self._held_at)
+        elif self.at is None or at < self.at:
             self.at = at
+
+    def hold(self) -> None:
+        """Takes nothing until ``release``: rows are proposed that come before others."""
+        self._is_held = True
+        self._held_at, self.at = self.at, None
+
+    def release(self, now: int) -> None:
+        """They are committed; they stand in the index when this turn is over."""
+        at, self._held_at = self._held_at, None
+        self._is_held = False
+        self._not_before = now + 1
+        if at is not None:
+            self.expect(at)
 
     def take(self, now: int) -> list[IndexRow]:
         """The rows that are due, a bounded number a turn."""

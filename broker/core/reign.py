@@ -28,7 +28,8 @@ def begin_reign(machine: SlotMachine) -> None:
         queue.rates = Rates(machine.now)
         # What was settled and not yet swept is looked at by the first trim of this epoch.
         machine.marks.touch(queue.ledger.number, queue.ledger.next_position)
-        if queue.is_partitioned:
+        if queue.is_partitioned or queue.drops:
+            # What was in flight is ready again, and may be above the limits.
             machine.wake(queue)
         if queue.resting_until:
             machine.wake_at(queue, queue.resting_until[0][0])

@@ -96,9 +96,7 @@ def pick(queue: Queue, bodies: Bodies, messages: int, size: int) -> list[Picked]
 _Head = tuple[int, tuple[StoredBatch, int, int], int, bool]
 
 
-def head_of(
-    queue: Queue, bodies: Bodies, lanes: Iterable[tuple[int, LaneStream]]
-) -> _Head | None:
+def head_of(queue: Queue, bodies: Bodies, lanes: Iterable[tuple[int, LaneStream]]) -> _Head | None:
     """The next ready message: of the first lane that has one, the lowest position."""
     for number, stream in lanes:
         back = queue.back.get(number)

@@ -116,9 +116,7 @@ def read_parts(
     wanted = [keys.body_key(instance, number, lane, first) for lane, first in places]
     found = zip(places, store.get_many(Family.BODY, wanted), strict=True)
     return [
-        decode_body(*place, value, with_times=False)
-        for place, value in found
-        if value is not None
+        decode_body(*place, value, with_times=False) for place, value in found if value is not None
     ]
 
 

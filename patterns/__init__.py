@@ -19,6 +19,7 @@ from broker.client.confirm import (
 from broker.client.definitions import Imported
 from broker.client.message import Message, MessageBatch
 from broker.client.operations import Changed
+from broker.client.priority import Priority
 from broker.client.put_batch import PutResult
 from broker.client.selector import exists
 from broker.client.stretch import Death
@@ -63,7 +64,6 @@ from broker.errors import (
     UnreadableMessage,
     WaitTimeout,
 )
-from broker.model.priority import Priority
 
 __all__ = [
     "AsyncBulkConfirm",

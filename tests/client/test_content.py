@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from broker.client import options
 from broker.client.bulk import BulkBatches, BulkColumns
 from broker.client.content import decode_body, encode_body, require_headers
+from broker.client.priority import Priority
 from broker.client.put_batch import PutBatch, PutSpec
 from broker.errors import BadField, CannotDecode, CannotEncode, CountMismatch, TooLarge
-from broker.model.priority import Priority
 
 json_values = st.recursive(
     st.none()

@@ -87,7 +87,8 @@ simulate: $(VENV)/.installed-dev
 	$(BIN)/python -m broker.testing --seed $(SEED) $(ARGS)
 
 soak: $(VENV)/.installed-dev
-	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/node/test_node_model.py
+	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -o faulthandler_timeout=0 \
+	  tests/node/test_node_model.py tests/node/test_queue_settings_model.py
 	$(BIN)/python -m broker.testing --seeds $(SEEDS)
 	$(BIN)/python -m tests.chaos kill9 --minutes $(MINUTES) $(ARGS)
 

@@ -84,7 +84,9 @@ class World(Operations):
         assert sent["count"] == len(taken)
         for position, message in enumerate(taken, sent.header.get("first", 0)):
             message.position, message.sure, message.sure_at = position, True, self.rig.now
-            message.ended = message.uuid != self.facts.queues[queue.name].uuid
+            if message.uuid != self.facts.queues[queue.name].uuid:
+                # Its queue is about to be deleted, unless a crash undoes that.
+                message.excuses.add(0)
             self.facts.require_distinct(queue, message, now)
 
     # Taking
@@ -184,7 +186,9 @@ class World(Operations):
                 message.changed = True
         for message in surely:
             message.holder = None
-            message.settling.add(req)
+            if cmd != "nack" or f["charge"] or f.get("delay_ms") or message.is_expired(now):
+                # What costs nothing is ready before the answer.
+                message.settling.add(req)
             self._carry_out(cmd, message, f, now)
 
     def _named(

@@ -11,12 +11,12 @@ from typing import Any
 
 from broker import limits
 from broker.cluster.slot_log import Proposed
-from broker.core.due import expect_batch
-from broker.core.ledger import Ledger
+from broker.core.books.ledger import Ledger
+from broker.core.books.portion import Portion
 from broker.core.machine import SlotMachine
-from broker.core.own_due_times import expect_timed
-from broker.core.portion import Portion
 from broker.core.queue import Queue
+from broker.core.timing.due import expect_batch
+from broker.core.timing.own_due_times import expect_timed
 from broker.model import entries
 from broker.model.replies import Reply
 from broker.model.settings import QueueSettings

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from broker import limits
-from broker.core.bodies import Bodies
-from broker.core.lane_stream import LaneStream
-from broker.core.portion import Portion
+from broker.core.books.bodies import Bodies
+from broker.core.books.lane_stream import LaneStream
+from broker.core.books.portion import Portion
 from broker.core.queue import Queue, without
 from broker.core.session import Session
 from broker.errors import UnreadableMessage

@@ -12,18 +12,18 @@ from typing import Any
 
 from broker import limits
 from broker.cluster.slot_log import SlotLog
-from broker.core.bodies import Bodies, IndexRow
-from broker.core.index_cursor import IndexCursor
-from broker.core.ledger import Ledger
-from broker.core.log_marks import LogMarks
-from broker.core.memory_bodies import BodiesByQueue
-from broker.core.outbox import Outbox
-from broker.core.producers import Producers
+from broker.core.books.bodies import Bodies, IndexRow
+from broker.core.books.index_cursor import IndexCursor
+from broker.core.books.ledger import Ledger
+from broker.core.books.log_marks import LogMarks
+from broker.core.books.outbox import Outbox
+from broker.core.books.producers import Producers
+from broker.core.books.tags import encode_tag
+from broker.core.leaving.redrive_job import RedriveJob
 from broker.core.queue import Queue
-from broker.core.redrive_job import RedriveJob
-from broker.core.tags import encode_tag
-from broker.core.timetable import Timetable
-from broker.core.transient_log import POSITIONS_PER_EPOCH, TransientLog, is_logged
+from broker.core.timing.timetable import Timetable
+from broker.core.transient.memory_bodies import BodiesByQueue
+from broker.core.transient.transient_log import POSITIONS_PER_EPOCH, TransientLog, is_logged
 from broker.errors import LimitReached, QueueNotFound
 from broker.model.entries import (
     Entry,

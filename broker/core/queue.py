@@ -14,17 +14,17 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 
 from broker import limits
-from broker.core.bodies import Bodies
-from broker.core.choice import Choice
-from broker.core.fitting_choice import fit_choice
-from broker.core.flow import Flow, flow_of
-from broker.core.lane_stream import LaneStream, WindowPart
-from broker.core.lease_book import LeaseBook
-from broker.core.ledger import Ledger
-from broker.core.line import Line
-from broker.core.portion import Portion
-from broker.core.range_map import RangeMap
-from broker.core.rates import Rates
+from broker.core.books.bodies import Bodies
+from broker.core.books.lane_stream import LaneStream, WindowPart
+from broker.core.books.lease_book import LeaseBook
+from broker.core.books.ledger import Ledger
+from broker.core.books.portion import Portion
+from broker.core.books.range_map import RangeMap
+from broker.core.choosing.choice import Choice
+from broker.core.choosing.fitting_choice import fit_choice
+from broker.core.choosing.flow import Flow, flow_of
+from broker.core.choosing.line import Line
+from broker.core.choosing.rates import Rates
 from broker.core.session import Consumer, Getter
 from broker.model.entries import BatchPut, LaneTotals, Move, SettleReason
 from broker.model.settings import Overflow, QueueSettings

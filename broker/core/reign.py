@@ -6,11 +6,11 @@ are folded as far as the log is committed, and from here on messages are handed 
 
 from __future__ import annotations
 
-from broker.core.due import come_due
+from broker.core.books.tags import encode_tag
+from broker.core.choosing.rates import Rates
+from broker.core.commands.transactions import settle_leftovers
 from broker.core.machine import SlotMachine
-from broker.core.rates import Rates
-from broker.core.tags import encode_tag
-from broker.core.transactions import settle_leftovers
+from broker.core.timing.due import come_due
 
 
 def begin_reign(machine: SlotMachine) -> None:

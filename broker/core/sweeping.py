@@ -8,10 +8,10 @@ trim.
 from __future__ import annotations
 
 from broker import limits
-from broker.core.lane_stream import LaneStream
+from broker.core.books.lane_stream import LaneStream
 from broker.core.machine import SlotMachine
-from broker.core.own_due_times import finished_rows
 from broker.core.queue import Queue
+from broker.core.timing.own_due_times import finished_rows
 from broker.errors import UnreadableMessage
 from broker.model.entries import LaneSweep, Returned, Trimmed
 

@@ -7,20 +7,10 @@ written with the turn's entries.
 from __future__ import annotations
 
 from broker import limits
-from broker.core.departures import leave, settle
-from broker.core.due import come_due
-from broker.core.expiry import expire
-from broker.core.flow import Flow
-from broker.core.id_sweeping import sweep_ids
-from broker.core.machine import SlotMachine
-from broker.core.overflow import relieve
-from broker.core.partitioning import send_on
-from broker.core.picked import Picked
-from broker.core.put_handlers import seal_put
-from broker.core.queue import Queue
-from broker.core.redrive import redrive
-from broker.core.scattered import Scattered
-from broker.core.serving import (
+from broker.core.choosing.flow import Flow
+from broker.core.choosing.picked import Picked
+from broker.core.choosing.scattered import Scattered
+from broker.core.choosing.serving import (
     Delivery,
     fair_share,
     grant_leases,
@@ -30,10 +20,20 @@ from broker.core.serving import (
     spend_credit,
     stand_in_line,
 )
+from broker.core.commands.put_handlers import seal_put
+from broker.core.commands.settle_handlers import answer_after, end_leases
+from broker.core.commands.take_handlers import end_getter, end_late_getters
+from broker.core.leaving.departures import leave, settle
+from broker.core.leaving.overflow import relieve
+from broker.core.leaving.partitioning import send_on
+from broker.core.leaving.redrive import redrive
+from broker.core.machine import SlotMachine
+from broker.core.naming.id_sweeping import sweep_ids
+from broker.core.queue import Queue
 from broker.core.session import Getter, Taker
-from broker.core.settle_handlers import answer_after, end_leases
-from broker.core.take_handlers import end_getter, end_late_getters
-from broker.core.transient_turns import tick_transient
+from broker.core.timing.due import come_due
+from broker.core.timing.expiry import expire
+from broker.core.transient.transient_turns import tick_transient
 from broker.errors import UnreadableMessage
 from broker.model.entries import BatchPut, ProducersExpired, SettleReason
 from broker.model.replies import failed

@@ -59,7 +59,7 @@ class StoredBatch:
         self.size = len(batch) + len(columns)
         #: Where each element begins; found when the batch is first cut.
         self.offsets: list[int] | None = None
-        #: Decoded columns and headers; found by ``core/reading.py`` when first asked for.
+        #: Decoded columns and headers; found by ``core/choosing/reading.py`` when first asked for.
         self.read_columns: dict[str, list[Any]] | None = None
         self.headers: list[dict[str, Any]] | None = None
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgpack
 
 from broker.cluster.messages import Answer, Question
-from broker.core.queue_stats import TOTALS, totals_of
+from broker.core.commands.queue_stats import TOTALS, totals_of
 from broker.core.session import Session
 from broker.limits import GATHER_MAX
 from broker.model import commands

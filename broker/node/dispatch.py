@@ -5,9 +5,9 @@ Whatever a command holds, it is answered and never raises; only a failed disk do
 
 from __future__ import annotations
 
-from broker.core.handlers import HANDLERS
+from broker.core.commands.handlers import HANDLERS
+from broker.core.commands.take_handlers import end_consumer
 from broker.core.session import Session
-from broker.core.take_handlers import end_consumer
 from broker.errors import (
     ConsumerNotFound,
     MsgQueueError,

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import msgpack
 
 from broker.cluster.messages import Answer, Forward, SessionEnded
+from broker.core.books.tags import decode_tag
 from broker.core.session import Consumer, Session
 from broker.core.sessions import Sessions
-from broker.core.tags import decode_tag
 from broker.errors import ConsumerExists, MsgQueueError, NotPrimary, OutcomeUnknown
 from broker.limits import (
     CONSUMER_PRIORITY_DEFAULT,

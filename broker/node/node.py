@@ -19,8 +19,8 @@ from collections.abc import Callable
 import msgpack
 
 from broker.cluster.view import Change, ClusterView, Swap, SwapAnswer
-from broker.core.schedules import Scheduled, note_schedule, put_scheduled, schedules_of
 from broker.core.session import Session
+from broker.core.timing.schedules import Scheduled, note_schedule, put_scheduled, schedules_of
 from broker.errors import NotPrimary
 from broker.model.replies import Reply
 from broker.node.census import Census

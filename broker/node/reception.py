@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from broker import limits
+from broker.core.commands.settle_handlers import return_of_session
+from broker.core.commands.take_handlers import end_getter, end_takers_of
 from broker.core.session import Session
 from broker.core.sessions import Sessions
-from broker.core.settle_handlers import return_of_session
-from broker.core.take_handlers import end_getter, end_takers_of
 from broker.errors import LimitReached, MsgQueueError, NotPrimary, SessionClosed, ShuttingDown
 from broker.model import commands
 from broker.model.replies import Reply, failed, ok

@@ -24,7 +24,7 @@ from broker.core.applying import apply_committed
 from broker.core.machine import SlotMachine
 from broker.core.reign import begin_reign
 from broker.core.sweeping import maybe_trim
-from broker.core.transient_turns import apply_transient
+from broker.core.transient.transient_turns import apply_transient
 from broker.core.turns import expire_producers, seal, serve, tick
 from broker.errors import DataDamaged
 from broker.limits import (

@@ -7,9 +7,9 @@ their own broker.
 
 from __future__ import annotations
 
+from broker.core.commands.take_handlers import end_consumer, end_getter
 from broker.core.queue import Queue
 from broker.core.session import Session
-from broker.core.take_handlers import end_consumer, end_getter
 from broker.errors import MsgQueueError, NotPrimary, OutcomeUnknown
 from broker.model.entries import BatchPut
 from broker.model.replies import failed

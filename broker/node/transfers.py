@@ -16,11 +16,11 @@ from typing import Any
 
 import msgpack
 
-from broker.core.departures import clear
+from broker.core.books.outbox import Line
+from broker.core.choosing.picked import Picked
+from broker.core.choosing.serving import frames_of
+from broker.core.leaving.departures import clear
 from broker.core.machine import SlotMachine
-from broker.core.outbox import Line
-from broker.core.picked import Picked
-from broker.core.serving import frames_of
 from broker.core.session import Session
 from broker.errors import UnreadableMessage
 from broker.limits import (

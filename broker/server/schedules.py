@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 
-from broker.core.schedules import Scheduled
+from broker.core.timing.schedules import Scheduled
 from broker.errors import MsgQueueError
 from broker.node.node import Node
 from broker.server.cron import latest_until, next_after

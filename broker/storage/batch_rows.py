@@ -5,7 +5,7 @@ They are written with the log row, cut with it, and read together for a copy tha
 
 from __future__ import annotations
 
-from broker.core.bodies import IndexRow
+from broker.core.books.bodies import IndexRow
 from broker.errors import DataDamaged, UnreadableMessage
 from broker.model.entries import BatchPut, TimedPut
 from broker.storage import id_rows, keys, timed_rows

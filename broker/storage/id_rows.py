@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-from broker.core.bodies import IdBatch, IdPlace
+from broker.core.books.bodies import IdBatch, IdPlace
 from broker.limits import READ_BYTES
 from broker.model.entries import BatchPut, IdsSwept
 from broker.model.message_ids import NO_ID, split_hashes

@@ -14,7 +14,7 @@ import msgpack
 
 from broker.cluster.slot_log import Proposed, SlotLog
 from broker.core.applying import apply_committed
-from broker.core.ledger import Ledger
+from broker.core.books.ledger import Ledger
 from broker.core.machine import SlotMachine
 from broker.errors import DataDamaged, FormatTooNew
 from broker.storage import keys

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from broker.cluster.slot_log import Proposed
-from broker.core.bodies import IdBatch, IdPlace, IndexRow
+from broker.core.books.bodies import IdBatch, IdPlace, IndexRow
 from broker.core.machine import SlotMachine
 from broker.errors import DataDamaged, UnreadableMessage
 from broker.limits import BATCH_COUNT_MAX, TIMED_LANES

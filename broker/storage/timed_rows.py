@@ -14,9 +14,9 @@ import sys
 from array import array
 from struct import Struct
 
-from broker.core.bodies import IndexRow
-from broker.core.own_due_times import rows_of
-from broker.core.timed_parts import join_parts, split_batch
+from broker.core.books.bodies import IndexRow
+from broker.core.timing.own_due_times import rows_of
+from broker.core.timing.timed_parts import join_parts, split_batch
 from broker.errors import DataDamaged, UnreadableMessage
 from broker.limits import BATCH_COUNT_MAX, FRAME_BYTES_MAX
 from broker.model.due_chunks import DueChunk

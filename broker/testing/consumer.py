@@ -11,7 +11,7 @@ from typing import Any
 
 import msgpack
 
-from broker.core.tags import decode_tag
+from broker.core.books.tags import decode_tag
 from broker.errors import ConsumerExists, LeaseLost, ProducerExpired
 from broker.testing.client import Clients, Header, SimulatedClient
 from broker.testing.history import Kind

@@ -12,9 +12,9 @@ from typing import Any
 
 from broker.cluster.messages import Prepare
 from broker.cluster.primary import Primary
-from broker.core import message_ids
-from broker.core.key_lines import KeyLines
-from broker.core.producers import Key, Producers, Verdict
+from broker.core.books.producers import Key, Producers, Verdict
+from broker.core.choosing.key_lines import KeyLines
+from broker.core.naming import message_ids
 from broker.names import TRANSFER_PRODUCER
 from broker.node import transfers
 from broker.node.replica import Replica

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgpack
 import pytest
 
-from broker.core.flow import Flow
+from broker.core.choosing.flow import Flow
 from broker.core.queue import Queue
 from broker.errors import ExclusiveQueue, ResourceAlarm
 from broker.model.settings import QueueSettings

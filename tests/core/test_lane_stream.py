@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broker.core.lane_stream import LaneStream
+from broker.core.books.lane_stream import LaneStream
 from broker.model.stored_batch import StoredBatch
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from broker.core.producers import Producers, Window
+from broker.core.books.producers import Producers, Window
 from broker.limits import PRODUCER_IDLE
 from tests.support.node_rig import PEER, NodeRig, Sent
 

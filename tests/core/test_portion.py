@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.core.portion import Portion
+from broker.core.books.portion import Portion
 from broker.model.stored_batch import StoredBatch
 
 BATCHES = st.lists(st.tuples(st.integers(1, 7), st.integers(0, 90)), min_size=1, max_size=6)

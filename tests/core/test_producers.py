@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.core.producers import Key, Producers, Verdict
+from broker.core.books.producers import Key, Producers, Verdict
 from broker.limits import PRODUCER_IDLE, PRODUCERS_PER_SLOT_MAX, SEQUENCE_WINDOW
 from broker.model.replies import Reply
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.core.range_map import RangeMap
+from broker.core.books.range_map import RangeMap
 
 SPANS = st.tuples(st.integers(0, 60), st.integers(1, 20))
 

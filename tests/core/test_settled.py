@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.core.settled import SettledSet
+from broker.core.books.settled import SettledSet
 from broker.limits import CHUNK
 
 #: Around the borders of the first chunks.

@@ -7,7 +7,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from broker.core.rates import Rates
+from broker.core.choosing.rates import Rates
 from tests.support.node_rig import PEER, NodeRig
 
 OTHER = b"\0othr"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.core.log_marks import LogMarks
+from broker.core.books.log_marks import LogMarks
 from broker.core.sweeping import Interval, _split
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from broker.core.transient_log import POSITIONS_PER_EPOCH
+from broker.core.transient.transient_log import POSITIONS_PER_EPOCH
 from broker.limits import HOUR, PRODUCER_IDLE
 from broker.storage.store import Family
 from tests.support.node_rig import PEER, NodeRig, Sent

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from broker.core.tags import decode_tag
+from broker.core.books.tags import decode_tag
 from tests.node.queue_model import Model, ModelQueue, Op, Session
 from tests.node.soundness import require_sound
 from tests.support.node_rig import NodeRig, Sent

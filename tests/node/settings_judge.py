@@ -7,8 +7,8 @@ from typing import Any
 
 import msgpack
 
-from broker.core.overflow import held
-from broker.core.tags import decode_tag
+from broker.core.books.tags import decode_tag
+from broker.core.leaving.overflow import held
 from broker.limits import READ_BYTES
 from broker.names import OUTBOX
 from tests.node.settings_clients import OPERATOR, STEP_MS, Client, Memory, Taker

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgpack
 
-from broker.core.overflow import held
+from broker.core.leaving.overflow import held
 from broker.model.settings import Overflow
 from tests.node.settings_clients import NAMES, OPERATOR, Client, Memory, Taker
 from tests.node.settings_model import Fate, Holder, Message, QueueFacts

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from broker.cluster.messages import Answer, Forward, decode_link
-from broker.core.tags import decode_tag
+from broker.core.books.tags import decode_tag
 from broker.errors import LeaseLost, NotPrimary, OutcomeUnknown
 from broker.limits import LINK_SILENCE_MAX
 from tests.support.cluster_rig import BrokerRig, ClusterRig

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from broker.cluster.ownership import Member
-from broker.core.tags import decode_tag
+from broker.core.books.tags import decode_tag
 from broker.limits import MINUTE
 from tests.node.soundness import require_same_copies
 from tests.support.cluster_rig import BrokerRig, ClusterRig

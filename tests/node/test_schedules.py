@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgpack
 import pytest
 
-from broker.core.schedules import Scheduled
+from broker.core.timing.schedules import Scheduled
 from broker.model.settings import QueueSettings
 from tests.support.cluster_rig import ClusterRig
 from tests.support.node_rig import PEER, NodeRig

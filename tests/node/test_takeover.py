@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from broker.cluster.messages import Prepare, Prepared
-from broker.core.tags import decode_tag
+from broker.core.books.tags import decode_tag
 from broker.errors import LeaseLost, NotPrimary, OutcomeUnknown
 from broker.limits import LINK_SILENCE_MAX, RECONFIGURE_EVERY, TAKEOVER_STEP
 from tests.node.soundness import require_same_copies, require_sound

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgpack
 
-from broker.core.tags import decode_tag
+from broker.core.books.tags import decode_tag
 from broker.errors import ConsumerNotFound, LeaseLost, NoSession, ProducerExpired, QueueNotFound
 from broker.model.commands import Range
 from tests.node.judge import STEP_MS, Client, Judge, Memory, WaitingGet

@@ -1,0 +1,60 @@
+"""The table of commands that concern one queue: command -> handler(machine, session, command)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from broker.core.commands.browsing import handle_browse
+from broker.core.commands.named_producers import handle_producer
+from broker.core.commands.put_handlers import handle_put
+from broker.core.commands.queue_handlers import (
+    handle_declare,
+    handle_delete,
+    handle_purge,
+    handle_stats,
+)
+from broker.core.commands.settle_handlers import (
+    handle_ack,
+    handle_extend,
+    handle_nack,
+    handle_reject,
+)
+from broker.core.commands.take_handlers import (
+    handle_cancel,
+    handle_consume,
+    handle_credit,
+    handle_get,
+)
+from broker.core.commands.transactions import handle_transact
+from broker.core.commands.updating import handle_update
+from broker.core.commands.waiting_handlers import handle_remove, handle_reschedule
+from broker.core.leaving.redrive import handle_redrive
+from broker.core.machine import SlotMachine
+from broker.core.session import Session
+from broker.model import commands
+
+Handler = Callable[[SlotMachine, Session, Any], None]
+
+HANDLERS: dict[type[commands.Command], Handler] = {
+    commands.Put: handle_put,
+    commands.Get: handle_get,
+    commands.Consume: handle_consume,
+    commands.Credit: handle_credit,
+    commands.Cancel: handle_cancel,
+    commands.Ack: handle_ack,
+    commands.Nack: handle_nack,
+    commands.Reject: handle_reject,
+    commands.Extend: handle_extend,
+    commands.Declare: handle_declare,
+    commands.Update: handle_update,
+    commands.Stats: handle_stats,
+    commands.Purge: handle_purge,
+    commands.Delete: handle_delete,
+    commands.Browse: handle_browse,
+    commands.Remove: handle_remove,
+    commands.Reschedule: handle_reschedule,
+    commands.Redrive: handle_redrive,
+    commands.Transact: handle_transact,
+    commands.Producer: handle_producer,
+}

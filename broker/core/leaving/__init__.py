@@ -1,0 +1,1 @@
+"""Messages that leave a queue for another, or for good."""

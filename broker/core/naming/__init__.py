@@ -1,0 +1,1 @@
+"""Messages by their ids and positions: kept out, found, shown, taken out."""

@@ -1,0 +1,1 @@
+"""What happens at an instant: messages that come due or expire, recurring schedules."""

@@ -162,6 +162,42 @@ class Partitioned(RequestRefused):
         self.details = details
 
 
+class BadPattern(RequestRefused):
+    """Tokens of a name, of which each may be ``*``, and the last one ``>``."""
+
+    code, name = 140, "bad_pattern"
+
+
+class ChannelNotFound(RequestRefused):
+    """Nobody declared the channel, and nothing was published there of late."""
+
+    code, name = 141, "channel_not_found"
+
+
+class SubscriptionNotFound(RequestRefused):
+    code, name = 142, "subscription_not_found"
+
+
+class SubscriptionExists(RequestRefused):
+    code, name = 143, "subscription_exists"
+
+
+class UnknownEpoch(RequestRefused):
+    """The sender knows a reign of the slot that this broker has not heard of."""
+
+    code, name = 144, "unknown_epoch"
+
+
+class SequenceAhead(RequestRefused):
+    """The channel has not come so far: what the sender knows is of another of its lives."""
+
+    code, name = 145, "sequence_ahead"
+
+
+class BindingNotFound(RequestRefused):
+    code, name = 146, "binding_not_found"
+
+
 class NotNow(MsgQueueError):
     """The broker cannot do it at this moment; the same request may succeed later."""
 

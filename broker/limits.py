@@ -99,6 +99,16 @@ CHOICE_LOOKS_PER_TURN = 20_000
 SELECTOR_CONDITIONS_MAX = 16
 SELECTOR_VALUES_MAX = 100
 
+# Channels
+#: Kept of a channel whose owner asks for a history and does not say how much of it.
+HISTORY_DEFAULT = 100
+HISTORY_MESSAGES_MAX = 100_000_000
+HISTORY_BYTES_MEMORY = 64 * MIB
+HISTORY_BYTES_DURABLE = 1024 * MIB
+#: A client asks with such a topic whether its subscriptions have come to a broker.
+ECHO_PREFIX = b"$sync."
+ECHO_BYTES_MAX = 64
+
 # Producers (dedup by sequence)
 UNCONFIRMED_BATCHES_MAX = 1_024
 SEQUENCE_WINDOW = 1_024

@@ -248,3 +248,92 @@ class Redrive(Command):
     per_second: int | None = None
     selector: Selector | None = None
     stop: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class OfChannel(Command):
+    """What the slot of a channel carries out."""
+
+    channel: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Publish(OfChannel):
+    """Messages for all subscribers of a channel."""
+
+    count: int
+    producer: bytes | None = None
+    seq: int | None = None
+    content_type: str | None = None
+    type: str | None = None
+    key: str | bytes | None = None
+    columns: bytes = b""
+    batch: bytes = b""
+
+
+@dataclass(slots=True, kw_only=True)
+class DeclareChannel(OfChannel):
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class UpdateChannel(OfChannel):
+    """Changes some settings of a channel; the others stay."""
+
+    settings: dict[str, Any]
+
+
+@dataclass(slots=True, kw_only=True)
+class DeleteChannel(OfChannel):
+    pass
+
+
+@dataclass(slots=True, kw_only=True)
+class History(OfChannel):
+    """A look at what a channel keeps; ``after`` is a sequence, -1 for the oldest, and ``last``
+    asks for the newest message alone."""
+
+    max: int
+    bytes_max: int
+    after: int = -1
+    since_ms: int | None = None
+    #: The newest reign of the slot that the sender has heard of.
+    epoch: int | None = None
+    last: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Channels(Command):
+    """Facts of the channels that match, by name."""
+
+    pattern: str = ">"
+    after: str = ""
+    max: int = 1_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Subscribe(Command):
+    """``sub`` is the session's own number for it."""
+
+    pattern: str
+    sub: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Unsubscribe(Command):
+    sub: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Echo(Command):
+    """The topic is to come back as a message of its own, behind all that was sent before."""
+
+    topic: bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class Dropped(Command):
+    """The subscriber has missed so many messages, and could not get them from the history."""
+
+    sub: int
+    count: int

@@ -220,6 +220,8 @@ class Dispatch:
             return placed.slot
         if not self._replicas.slots:
             raise NotPrimary("this broker does not know its cluster yet")
+        if isinstance(command, commands.OfChannel):
+            return slot_of(command.channel, self._replicas.slots)
         name: str = command.queue  # type: ignore[attr-defined]
         return slot_of(name, self._replicas.slots)
 

@@ -6,7 +6,6 @@ no other exception leaves this file.
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import msgpack
@@ -26,8 +25,10 @@ from broker.model import commands as model
 from broker.model.selector import Selector
 from broker.protocol import fields as check
 from broker.protocol.batches import batch_count, require_well_formed
+from broker.protocol.channel_commands import CHANNEL_SCHEMAS
 from broker.protocol.due_column import DUE_COLUMN, take_due_times
 from broker.protocol.key_column import check_key, check_names
+from broker.protocol.schema import Schema
 from broker.protocol.transactions import check_puts, check_settles, take_puts
 
 VERSION = 1
@@ -42,21 +43,6 @@ class Malformed(Exception):
         req = header.get("req")
         self.req: int | None = req if req.__class__ is int else None
         self.header = header
-
-
-@dataclass(slots=True, frozen=True)
-class Schema:
-    make: type[model.Command]
-    checks: dict[str, check.Check]
-    #: Values for fields that the client left out and the model gives no default for.
-    defaults: dict[str, Any]
-
-    def required(self) -> set[str]:
-        return {
-            f.name
-            for f in fields(self.make)
-            if f.default is MISSING and f.default_factory is MISSING and f.name not in self.defaults
-        }
 
 
 _POSITIVE = check.integer(0, check.INTEGER_MAX)
@@ -223,6 +209,7 @@ SCHEMAS: dict[str, Schema] = {
         {"queue": check.name, "producer": check.producer, "instance": _INSTANCE},
         {},
     ),
+    **CHANNEL_SCHEMAS,
 }
 _REQUIRED = {name: schema.required() for name, schema in SCHEMAS.items()}
 
@@ -270,6 +257,8 @@ def _decode_fields(header: dict[str, Any], frames: list[bytes]) -> model.Command
     values = _values(name, header)
     if name == "put":
         _take_batch(values, frames)
+    elif name == "publish":
+        _take_published(values, frames)
     elif name == "transact":
         values["puts"] = take_puts(values["puts"], frames, _put_within)
     elif len(frames) != 1:
@@ -313,14 +302,26 @@ def _checked(field: str, field_check: check.Check, value: Any) -> Any:
 
 
 def _take_batch(values: dict[str, Any], frames: list[bytes]) -> None:
-    if len(frames) < 2:
-        raise NotAnEnvelope("put needs a batch frame")
-    if ("seq" in values) != ("producer" in values):
-        raise BadField("producer and seq go together")
     if "instance" in values and "seq" not in values:
         raise BadField("instance goes with producer and seq")
     if "delay_ms" in values and "at_ms" in values:
         raise BadField("delay_ms and at_ms exclude each other")
+    columns = _take_frames("put", values, frames)
+    if DUE_COLUMN in columns:
+        take_due_times(values, columns)
+
+
+def _take_published(values: dict[str, Any], frames: list[bytes]) -> None:
+    if DUE_COLUMN in _take_frames("publish", values, frames):
+        raise BadField("what is published is not delayed: no column at_ms")
+
+
+def _take_frames(name: str, values: dict[str, Any], frames: list[bytes]) -> dict[str, list[Any]]:
+    """Checks the batch and its columns, and gives both to the command; gives the columns read."""
+    if len(frames) < 2:
+        raise NotAnEnvelope(f"{name} needs a batch frame")
+    if ("seq" in values) != ("producer" in values):
+        raise BadField("producer and seq go together")
     batch = frames[-1]
     count = values["count"]
     if count > 1 and len(batch) > limits.BATCH_BYTES_MAX:
@@ -331,15 +332,15 @@ def _take_batch(values: dict[str, Any], frames: list[bytes]) -> None:
     if found != count:
         raise CountMismatch(f"the header says {count} messages, the array {found}")
     require_well_formed(batch)
-    if len(frames) == 3:
-        if len(frames[1]) > limits.COLUMNS_BYTES_MAX:
-            raise TooLarge(f"columns have at most {limits.COLUMNS_BYTES_MAX} bytes")
-        columns = require_columns(frames[1], count)
-        check_names(columns, has_key="key" in values)
-        values["columns"] = frames[1]
-        if DUE_COLUMN in columns:
-            take_due_times(values, columns)
     values["batch"] = batch
+    if len(frames) < 3:
+        return {}
+    if len(frames[1]) > limits.COLUMNS_BYTES_MAX:
+        raise TooLarge(f"columns have at most {limits.COLUMNS_BYTES_MAX} bytes")
+    columns = require_columns(frames[1], count)
+    check_names(columns, has_key="key" in values)
+    values["columns"] = frames[1]
+    return columns
 
 
 def require_columns(frame: bytes, count: int) -> dict[str, list[Any]]:

@@ -59,7 +59,8 @@ def test_every_reply_is_among_them() -> None:
 def test_a_golden_command_decodes_as_the_file_says(row: dict[str, Any]) -> None:
     frames = [bytes.fromhex(frame) for frame in row["frames"]]
     if row["error"] is None:
-        assert decode_command(frames).__class__.__name__.lower() in SCHEMAS
+        made = {schema.make for schema in SCHEMAS.values()}
+        assert type(decode_command(frames)) in made
     else:
         with pytest.raises(Malformed) as caught:
             decode_command(frames)

@@ -1,6 +1,6 @@
 """Every bound and every default of the broker.  Sizes in bytes, times in milliseconds.
 
-A bound is enforced where input arrives, with a named error of ``errors.py``.
+A bound is enforced where input arrives, with a named error of ``errors/``.
 """
 
 from __future__ import annotations

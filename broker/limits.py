@@ -108,6 +108,39 @@ HISTORY_BYTES_DURABLE = 1024 * MIB
 #: A client asks with such a topic whether its subscriptions have come to a broker.
 ECHO_PREFIX = b"$sync."
 ECHO_BYTES_MAX = 64
+#: Patterns that one queue is bound to, and copies of bindings that one slot of channels keeps.
+BINDINGS_PER_QUEUE_MAX = 100
+BINDINGS_PER_SLOT_MAX = 10_000
+#: Requests that wait for one binding to be with all slots.
+BINDING_WAITS_MAX = 1_000
+#: A slot remembers so long of a binding that is gone, lest an older word of it be believed.
+BINDING_REMEMBERED = DAY
+#: An echo whose topic nobody has subscribed yet waits so long for that.
+ECHO_WAIT = 1 * SECOND
+SUBSCRIPTIONS_PER_SESSION_MAX = 1_000
+#: Registered ones of one broker, and again as many that its XPUB holds.
+SUBSCRIPTIONS_MAX = 100_000
+#: A subscription is confirmed with the names of the brokers that have not heard of it till then.
+SUBSCRIBE_WAIT = 1 * SECOND
+#: Changes of interest that one message tells another broker; the next waits for its answer.
+INTEREST_CHANGES_MAX = 1_000
+#: Subscriptions that are gone are told of as long as they are no more than this, or than the rest.
+INTEREST_GONE_MAX = 10_000
+#: Channels whose listeners are remembered between two publishes.
+ROUTES_MAX = 200_000
+#: One multipart for subscribers; what waits for one that has stopped to read is so many of these.
+FANOUT_BYTES = 64 * KIB
+FANOUT_MULTIPARTS_MAX = 1_000
+#: How far channels are is told so often while they change, and soon after they came to rest.
+HEADS_EVERY = 1 * SECOND
+HEADS_IDLE = 50
+HEADS_PAUSE = 250
+#: One message with heads, well below HEADER_BYTES_MAX.
+HEADS_BYTES_MAX = 12 * KIB
+#: What happens again and again is told so often, with its number.
+EVENT_EVERY = 1 * SECOND
+#: Names of events that wait, or were told of late.
+EVENTS_MAX = 10_000
 
 # Producers (dedup by sequence)
 UNCONFIRMED_BATCHES_MAX = 1_024
@@ -129,6 +162,26 @@ REDRIVE_STEP = 50
 REDRIVE_RATE_MAX = 1_000_000
 #: Puts of one transaction.
 TRANSACTION_PUTS_MAX = 64
+
+# Services
+#: Requests that one worker works on at once.
+CONCURRENCY_MAX = 10_000
+WORKERS_PER_SESSION_MAX = 1_000
+SERVICES_PER_SLOT_MAX = 10_000
+#: Calls of one session that are not answered.
+CALLS_PER_SESSION_MAX = 10_000
+CALL_TIMEOUT_MAX = 1 * HOUR
+#: Workers that one call may name to be asked at once; -1 means all there are.
+CALL_WORKERS_MAX = 10_000
+CALL_ID_BYTES_MAX = 64
+#: What a worker's failure says in words.
+ERROR_TEXT_BYTES_MAX = 4 * KIB
+#: Calls that wait for one service's workers; above it a call is overloaded.
+CALLS_WAITING_MAX = 10_000
+#: Bodies that this broker keeps for calls which wait or may be given to another worker.
+CALL_BYTES_MAX = 256 * MIB
+#: So long after the start of a reign workers may be on their way: calls wait for them.
+WORKERS_GATHER = 1 * SECOND
 
 # Slots and the log
 SLOTS_DEFAULT = 64

@@ -29,6 +29,7 @@ from broker.protocol.channel_commands import CHANNEL_SCHEMAS
 from broker.protocol.due_column import DUE_COLUMN, take_due_times
 from broker.protocol.key_column import check_key, check_names
 from broker.protocol.schema import Schema
+from broker.protocol.service_commands import SERVICE_SCHEMAS, WITH_BODY, take_body
 from broker.protocol.transactions import check_puts, check_settles, take_puts
 
 VERSION = 1
@@ -210,6 +211,7 @@ SCHEMAS: dict[str, Schema] = {
         {},
     ),
     **CHANNEL_SCHEMAS,
+    **SERVICE_SCHEMAS,
 }
 _REQUIRED = {name: schema.required() for name, schema in SCHEMAS.items()}
 
@@ -259,6 +261,8 @@ def _decode_fields(header: dict[str, Any], frames: list[bytes]) -> model.Command
         _take_batch(values, frames)
     elif name == "publish":
         _take_published(values, frames)
+    elif name in WITH_BODY:
+        values["body"] = take_body(name, frames)
     elif name == "transact":
         values["puts"] = take_puts(values["puts"], frames, _put_within)
     elif len(frames) != 1:

@@ -16,7 +16,6 @@ from broker.client.options import maybe_milliseconds
 from broker.client.outcome import Outcome, all_done
 from broker.client.partitions import rounds
 from broker.client.plans import Plan
-from broker.client.pump import now_ms
 from broker.client.put_batch import PutBatch
 from broker.client.requests import Request
 from broker.client.routes import Way
@@ -47,7 +46,7 @@ class AsyncCalls(AsyncDriver):
     ) -> Any:
         """The answer to one command, which the broker may hold back for ``waits_s`` seconds."""
         self.require_open()
-        now = now_ms()
+        now = self.now_ms()
         until = now + round(waits_s * 1000) if waits_s else None
         request = self.session.requests.ask(fields, now, until, way)
         try:
@@ -57,6 +56,10 @@ class AsyncCalls(AsyncDriver):
             if not request.done:
                 self.session.requests.abandon(request)
         return self._value(request)
+
+    def seconds(self) -> float:
+        """The session's clock, for who counts in seconds."""
+        return self.now_ms() / 1000
 
     async def carry_out(self, plan: Plan[T]) -> T:
         """The result of a plan: its commands are asked one after the other."""
@@ -85,8 +88,8 @@ class AsyncCalls(AsyncDriver):
                 return await self._get(fields, timeout)
             except Partitioned as error:
                 known = self.session.partitions
-                partitions = known.learn(fields["queue"], error, now_ms())
-        for part, waits_s in rounds(partitions, fields, timeout, self._loop.time):
+                partitions = known.learn(fields["queue"], error, self.now_ms())
+        for part, waits_s in rounds(partitions, fields, timeout, self.seconds):
             try:
                 runs: list[Run] = await self.ask(part, waits_s)
             except QueueNotFound:
@@ -103,9 +106,9 @@ class AsyncCalls(AsyncDriver):
         timeout: float | None,  # noqa: ASYNC109
     ) -> list[Run]:
         """A time that the broker does not wait at once is cut in parts."""
-        ends_at = None if timeout is None else self._loop.time() + timeout
+        ends_at = None if timeout is None else self.seconds() + timeout
         while True:
-            rest = GET_S_MAX if ends_at is None else max(ends_at - self._loop.time(), 0.0)
+            rest = GET_S_MAX if ends_at is None else max(ends_at - self.seconds(), 0.0)
             runs: list[Run] = await self.ask(fields, min(rest, GET_S_MAX))
             if runs or (rest <= GET_S_MAX and ends_at is not None):
                 return runs
@@ -116,11 +119,11 @@ class AsyncCalls(AsyncDriver):
         timeout: float | None,  # noqa: ASYNC109
     ) -> bool:
         """True when all of them are done in time."""
-        ends_at = None if timeout is None else self._loop.time() + timeout
+        ends_at = None if timeout is None else self.seconds() + timeout
         for outcome in outcomes:
             if outcome.done:
                 continue
-            remaining = None if ends_at is None else max(ends_at - self._loop.time(), 0.0)
+            remaining = None if ends_at is None else max(ends_at - self.seconds(), 0.0)
             if not await self.wait(all_done([outcome]), outcome.waiters, remaining):
                 return False
         return True
@@ -201,7 +204,7 @@ class AsyncCalls(AsyncDriver):
     ) -> list[Part]:
         """Up to ``limit`` messages; none when ``timeout`` seconds brought nothing."""
         while True:
-            parts = self.session.consumers.take(consumer, limit, now_ms())
+            parts = self.session.consumers.take(consumer, limit, self.now_ms())
             if self.session.wants_turn:
                 self.turn()
             if parts:
@@ -225,7 +228,7 @@ class AsyncCalls(AsyncDriver):
             self.session.settles.flush_ledger(ledger)
             self.turn()
         elif gathered:
-            self.session.settles.gathered(now_ms())
+            self.session.settles.gathered(self.now_ms())
             self.soon()
         return []
 

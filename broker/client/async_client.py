@@ -19,7 +19,6 @@ from broker.client.options import (
     milliseconds,
     settings_map,
 )
-from broker.client.pump import now_ms
 from broker.client.session import BYE_S, CLOSE_S, Session, SessionOptions
 from broker.client.transaction import AsyncTransaction
 from broker.errors import ClientClosed, ConnectionLost, MsgQueueError, WaitTimeout
@@ -153,7 +152,7 @@ class AsyncClient:
             calls.session.consumers.leave_all()
             calls.session.flush()
             await calls.wait_for(calls.session.unconfirmed, timeout)
-            await calls.wait_for(calls.session.say_bye(now_ms()), BYE_S)
+            await calls.wait_for(calls.session.say_bye(calls.now_ms()), BYE_S)
         finally:
             calls.close()
         calls.session.require_confirmed()

@@ -22,6 +22,9 @@ OnError = Callable[[MsgQueueError], None]
 
 
 class AsyncDriver:
+    #: The session's clock.
+    now_ms = staticmethod(now_ms)
+
     def __init__(self, session: Session, on_error: OnError | None) -> None:
         self.session = session
         self.is_closed = False

@@ -18,7 +18,6 @@ from broker.client.confirm import AsyncBulkConfirm, AsyncConfirm
 from broker.client.consumer import Consumer
 from broker.client.content import Headers
 from broker.client.credit import CreditWindow
-from broker.client.pump import now_ms
 from broker.client.put_batch import MessageId, PutBatch, PutSpec
 from broker.client.selector import Selector
 from broker.limits import BATCH_COUNT_DEFAULT
@@ -117,7 +116,7 @@ class AsyncQueue(AsyncQueueOperations):
         for made in bulk.cut(bodies, columns, batch):
             await self._room()
             self._puts.close()
-            made.created_at = now_ms()
+            made.created_at = calls.now_ms()
             self._puts.add(made)
             calls.turn()
             await asyncio.sleep(0)
@@ -201,7 +200,7 @@ class AsyncQueue(AsyncQueueOperations):
         """A fresh batch, once there is room for one."""
         options.require_size(size)
         await self._room()
-        batch = self._puts.begin(spec, size, now_ms())
+        batch = self._puts.begin(spec, size, self._calls.now_ms())
         if batch.full_at > 1:
             self._calls.soon()
         return batch

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import Any
 
 from broker.client import operations
 from broker.client.async_calls import AsyncCalls
 from broker.client.progress import POLL_S, RedriveProgress
+from broker.client.waiters import Waiters
 from broker.errors import WaitTimeout
 
 
@@ -24,11 +23,11 @@ class AsyncRedrive(RedriveProgress):
 
     async def wait(self, timeout: float | None = None) -> int:  # noqa: ASYNC109
         """Until it has come to its end; gives how many messages moved.  Raises WaitTimeout."""
-        ends_at = None if timeout is None else time.monotonic() + timeout
+        ends_at = None if timeout is None else self._calls.seconds() + timeout
         while self.running:
-            if ends_at is not None and time.monotonic() >= ends_at:
+            if ends_at is not None and self._calls.seconds() >= ends_at:
                 raise WaitTimeout("the redrive goes on")
-            await asyncio.sleep(POLL_S)
+            await self._calls.wait(lambda: False, Waiters(), POLL_S)
             await self.refresh()
         return self.moved
 

@@ -6,7 +6,6 @@ Owns the waits of queues, messages and confirms.  It never touches the socket it
 from __future__ import annotations
 
 import atexit
-import time
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -17,7 +16,6 @@ from broker.client.options import maybe_milliseconds
 from broker.client.outcome import all_done
 from broker.client.partitions import rounds
 from broker.client.plans import Plan
-from broker.client.pump import now_ms
 from broker.client.put_batch import PutBatch
 from broker.client.put_queue import PutQueue
 from broker.client.requests import Request
@@ -65,7 +63,7 @@ class SyncCalls(SyncDriver):
                 unconfirmed = self.session.unconfirmed
             self.wait(all_done(unconfirmed), timeout)
             with self.changing:
-                byes = self.session.say_bye(now_ms())
+                byes = self.session.say_bye(self.now_ms())
             self.wait(all_done(byes), BYE_S)
         finally:
             self.close()
@@ -80,7 +78,7 @@ class SyncCalls(SyncDriver):
         """The answer to one command, which the broker may hold back for ``waits_s`` seconds."""
         with self.changing:
             self.require_open()
-            now = now_ms()
+            now = self.now_ms()
             until = now + round(waits_s * 1000) if waits_s else None
             request = self.session.requests.ask(fields, now, until, way)
         try:
@@ -90,6 +88,10 @@ class SyncCalls(SyncDriver):
             if not request.done:
                 self.session.requests.abandon(request)
         return self._value(request)
+
+    def seconds(self) -> float:
+        """The session's clock, for who counts in seconds."""
+        return self.now_ms() / 1000
 
     def carry_out(self, plan: Plan[T]) -> T:
         """The result of a plan: its commands are asked one after the other."""
@@ -115,8 +117,8 @@ class SyncCalls(SyncDriver):
             except Partitioned as error:
                 with self.changing:
                     known = self.session.partitions
-                    partitions = known.learn(fields["queue"], error, now_ms())
-        for part, waits_s in rounds(partitions, fields, timeout, time.monotonic):
+                    partitions = known.learn(fields["queue"], error, self.now_ms())
+        for part, waits_s in rounds(partitions, fields, timeout, self.seconds):
             try:
                 runs: list[Run] = self.ask(part, waits_s)
             except QueueNotFound:
@@ -129,9 +131,9 @@ class SyncCalls(SyncDriver):
 
     def _get(self, fields: dict[str, Any], timeout: float | None) -> list[Run]:
         """A time that the broker does not wait at once is cut in parts."""
-        ends_at = None if timeout is None else time.monotonic() + timeout
+        ends_at = None if timeout is None else self.seconds() + timeout
         while True:
-            rest = GET_S_MAX if ends_at is None else max(ends_at - time.monotonic(), 0.0)
+            rest = GET_S_MAX if ends_at is None else max(ends_at - self.seconds(), 0.0)
             runs: list[Run] = self.ask(fields, min(rest, GET_S_MAX))
             if runs or (rest <= GET_S_MAX and ends_at is not None):
                 return runs
@@ -174,7 +176,7 @@ class SyncCalls(SyncDriver):
                 self.session.settles.flush_ledger(ledger)
                 self.turn()
             else:
-                self.session.settles.gathered(now_ms())
+                self.session.settles.gathered(self.now_ms())
                 self.soon(self.linger_ms)
 
     def settle(self, kind: SettleKind, run: Run, index: int, wait: bool) -> None:
@@ -224,7 +226,7 @@ class SyncCalls(SyncDriver):
         """Up to ``limit`` messages; none when ``timeout`` seconds brought nothing."""
         while True:
             with self.changing:
-                parts = self.session.consumers.take(consumer, limit, now_ms())
+                parts = self.session.consumers.take(consumer, limit, self.now_ms())
                 if self.session.wants_turn:
                     self.turn()
                     self.keep_receiving(bool(parts))

@@ -49,14 +49,18 @@ class Changing:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        driver = self._driver
         try:
             if kind is not None and not issubclass(kind, MsgQueueError):
-                self._driver.session.connection_lost(now_ms(), "interrupted")
+                driver.session.connection_lost(driver.now_ms(), "interrupted")
         finally:
-            self._driver.lock.release()
+            driver.lock.release()
 
 
 class SyncDriver:
+    #: The session's clock.
+    now_ms = staticmethod(now_ms)
+
     def __init__(self, session: Session, on_error: OnError | None) -> None:
         self.session = session
         lock = threading.RLock()

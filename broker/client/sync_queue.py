@@ -14,7 +14,6 @@ from broker.client.consumer import Consumer
 from broker.client.content import Headers
 from broker.client.credit import CreditWindow
 from broker.client.message import Message, MessageBatch
-from broker.client.pump import now_ms
 from broker.client.put_batch import MessageId, PutBatch, PutSpec
 from broker.client.selector import Selector
 from broker.client.sync_calls import SyncCalls
@@ -121,7 +120,7 @@ class Queue(QueueOperations):
                 calls.require_open()
                 calls.raise_ignored()
                 self._puts.close()
-                made.created_at = now_ms()
+                made.created_at = calls.now_ms()
                 self._puts.add(made)
                 calls.turn()
                 calls.keep_receiving(True)
@@ -206,7 +205,7 @@ class Queue(QueueOperations):
         self._calls.raise_ignored()
         if not self._puts.has_room:
             return None
-        batch = self._puts.begin(spec, size, now_ms())
+        batch = self._puts.begin(spec, size, self._calls.now_ms())
         if batch.full_at > 1:
             self._calls.soon(self._calls.linger_ms)
         return batch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from broker.client import operations
@@ -23,11 +22,11 @@ class Redrive(RedriveProgress):
 
     def wait(self, timeout: float | None = None) -> int:
         """Until it has come to its end; gives how many messages moved.  Raises WaitTimeout."""
-        ends_at = None if timeout is None else time.monotonic() + timeout
+        ends_at = None if timeout is None else self._calls.seconds() + timeout
         while self.running:
-            if ends_at is not None and time.monotonic() >= ends_at:
+            if ends_at is not None and self._calls.seconds() >= ends_at:
                 raise WaitTimeout("the redrive goes on")
-            time.sleep(POLL_S)
+            self._calls.wait(lambda: False, POLL_S)
             self.refresh()
         return self.moved
 

@@ -16,12 +16,12 @@ SEEDS ?= 1..5000
 WORKERS ?= auto
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: help run cluster test check format bench bench-features bench-due bench-backlog bench-cluster
+.PHONY: help run cluster test check format bench bench-features bench-due bench-fanout bench-backlog bench-cluster
 .PHONY: chaos simulate soak clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "also: check format bench bench-features bench-due bench-backlog bench-cluster"
+	@echo "also: check format bench bench-features bench-due bench-fanout bench-backlog bench-cluster"
 	@echo "      chaos simulate soak clean"
 
 # An environment that someone else made is taken as it is.
@@ -71,6 +71,9 @@ bench-features: $(VENV)/.installed-dev
 
 bench-due: $(VENV)/.installed-dev
 	$(BIN)/python -m bench due $(ARGS)
+
+bench-fanout: $(VENV)/.installed-dev
+	$(BIN)/python -m bench fanout $(ARGS)
 
 bench-backlog: $(VENV)/.installed-dev
 	$(BIN)/python -m bench backlog $(ARGS)

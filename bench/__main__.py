@@ -20,6 +20,7 @@ from bench.rows import (
     cluster,
     due,
     failover,
+    fanout,
     features,
     join,
     latency,
@@ -33,6 +34,7 @@ ROWS = (
     *("all", "throughput", "latency", "backlog", "paired", "features", "due", "keyed", "selector"),
     "transient",
     *("cluster", "join", "failover"),
+    "fanout",
 )
 
 
@@ -69,6 +71,9 @@ def _run(arguments: argparse.Namespace) -> None:
 def _contenders(arguments: argparse.Namespace) -> Sequence[Contender]:
     if arguments.row in {"join", "failover"}:
         return [MsgQueueCluster()]
+    if arguments.row == "fanout":
+        # Its contenders are its own.
+        return [MsgQueue()]
     if arguments.row == "cluster":
         return chosen(arguments.only, CLUSTERS)
     return chosen(arguments.only)
@@ -85,6 +90,8 @@ def _measure(arguments: argparse.Namespace, settings: Settings) -> Sequence[Tabl
         return choice.measure_keyed(settings)
     if arguments.row == "selector":
         return choice.measure_selector(settings)
+    if arguments.row == "fanout":
+        return fanout.measure(settings, arguments.only)
     if arguments.row == "transient":
         return transient.measure(settings)
     if arguments.row == "due":

@@ -5,7 +5,8 @@ lost, doubled or changed is a fault with a reason and has no rate.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -61,12 +62,19 @@ def run_fresh(contender: Contender, load: Load, seconds: float, data_root: Path)
 
 def on_fresh_server(target: Target, data_root: Path, measure: Callable[[Service], T]) -> T:
     """Start the target on empty data, measure it, and stop it."""
-    with (
-        tempfile.TemporaryDirectory(prefix="bench-", dir=data_root) as place,
-        running(target.start(Path(place))) as server,
-    ):
+    with fresh_server(target.start, data_root) as server:
         target.prepare(server.port)
         return measure(server)
+
+
+@contextmanager
+def fresh_server(start: Callable[[Path], Service], data_root: Path) -> Iterator[Service]:
+    """Start a broker on empty data, and stop it."""
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-", dir=data_root) as place,
+        running(start(Path(place))) as server,
+    ):
+        yield server
 
 
 def run_duel(

@@ -1,0 +1,1 @@
+"""Fan-out: publishers, channels, subscribers, of MsgQueue and of its peers."""

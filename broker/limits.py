@@ -105,6 +105,25 @@ HISTORY_DEFAULT = 100
 HISTORY_MESSAGES_MAX = 100_000_000
 HISTORY_BYTES_MEMORY = 64 * MIB
 HISTORY_BYTES_DURABLE = 1024 * MIB
+#: Names of one slot, light and kept together.
+CHANNELS_PER_SLOT_MAX = 100_000
+#: Deleted in one reign and remembered, so that the next of the name begins behind it.
+CHANNELS_ENDED_MAX = 10_000
+#: The last producers of a channel without a history.
+CHANNEL_PRODUCERS_MAX = 16
+#: A channel without a history that nobody publishes on or listens to is forgotten after so long;
+#: such ones are looked for so often, and in steps of so many.
+CHANNEL_IDLE = 10 * MINUTE
+CHANNEL_SWEEP_EVERY = 1 * MINUTE
+CHANNEL_SWEEP_STEP = 50
+CHANNEL_SWEEP_NAMES = 2_000
+#: A history is trimmed in so many steps, and in none smaller than these.
+TRIM_STEPS = 16
+TRIM_STEP_MESSAGES = 64
+TRIM_STEP_BYTES = 16 * KIB
+TRIM_STEP_MS = 1 * SECOND
+#: Histories that one turn looks at.
+TRIMS_PER_TURN = 64
 #: A client asks with such a topic whether its subscriptions have come to a broker.
 ECHO_PREFIX = b"$sync."
 ECHO_BYTES_MAX = 64
@@ -180,6 +199,8 @@ ERROR_TEXT_BYTES_MAX = 4 * KIB
 CALLS_WAITING_MAX = 10_000
 #: Bodies that this broker keeps for calls which wait or may be given to another worker.
 CALL_BYTES_MAX = 256 * MIB
+#: Parts of one reply that a client holds for a caller who does not take them.
+PARTS_BYTES_MAX = 64 * MIB
 #: So long after the start of a reign workers may be on their way: calls wait for them.
 WORKERS_GATHER = 1 * SECOND
 

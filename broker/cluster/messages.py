@@ -133,6 +133,51 @@ class SessionEnded(NamedTuple):
     charge: bool
 
 
+class Interest(NamedTuple):
+    """What the sender's clients listen to, as it changed from version ``base`` to ``version``; the
+    sender is at ``newest`` meanwhile.  ``base`` 0 is where an edition begins, with nothing.
+
+    A change is [pattern, registered subscriptions] or [topic prefix, one more than the subscribers
+    that no registered subscription accounts for]; 0 when nobody listens there any more."""
+
+    edition: int
+    base: int
+    version: int
+    newest: int
+    changes: list[tuple[str | bytes, int]]
+
+
+class InterestKnown(NamedTuple):
+    """The interest of the receiver, in its life ``boot``, is known up to ``version``."""
+
+    boot: int
+    edition: int
+    version: int
+
+
+class Fanout(NamedTuple):
+    """A multipart for the subscribers of the receiver, as it is to leave there."""
+
+    raw: list[bytes]
+
+
+class Heads(NamedTuple):
+    """How far channels of the sender are: (name, epoch, next sequence, first one or None); and the
+    reigns that began there: (slot, epoch).  ``number`` is repeated by the answer."""
+
+    number: int
+    heads: list[tuple[str, int, int, int | None]]
+    reigns: list[tuple[int, int]]
+
+
+class HeadsHeard(NamedTuple):
+    boot: int
+    number: int
+
+
+#: What subscribers are told, in the order of the stream; the rest of the channels' in any order.
+ChannelMessage = Interest | InterestKnown | Heads | HeadsHeard
+
 Message = (
     Prepare
     | Prepared
@@ -143,6 +188,8 @@ Message = (
     | Answer
     | SessionEnded
     | Question
+    | Fanout
+    | ChannelMessage
 )
 _KINDS: dict[type[Any], int] = {
     Prepare: 1,
@@ -154,9 +201,14 @@ _KINDS: dict[type[Any], int] = {
     Answer: 7,
     SessionEnded: 8,
     Question: 9,
+    Interest: 10,
+    InterestKnown: 11,
+    Fanout: 12,
+    Heads: 13,
+    HeadsHeard: 14,
 }
 _TYPES: dict[int, Callable[..., Message]] = {kind: made for made, kind in _KINDS.items()}
-_WITH_RAW = {_KINDS[kind] for kind in (Prepare, Forward, Answer, Question)}
+_WITH_RAW = {_KINDS[kind] for kind in (Prepare, Forward, Answer, Question, Fanout)}
 _FIELD_TYPES: dict[type[Any], list[type[Any]]] = {
     made: [get_origin(hint) or hint for hint in get_type_hints(made).values()] for made in _KINDS
 }
@@ -167,7 +219,7 @@ def encode_link(header: LinkHeader, messages: list[Message]) -> list[bytes]:
     raw: list[bytes] = []
     for message in messages:
         kind = _KINDS[type(message)]
-        if isinstance(message, Prepare | Forward | Answer | Question):
+        if isinstance(message, Prepare | Forward | Answer | Question | Fanout):
             raw += message.raw
             body.append([kind, *message[:-1], len(message.raw)])
         else:
@@ -224,7 +276,26 @@ def _require_types(message: Message) -> None:
         raise TypeError("a field is of another type")
     if isinstance(message, Prepare) and any(row.__class__ is not bytes for row in message.rows):
         raise TypeError("a row is no bytes")
+    if isinstance(message, Fanout) and len(message.raw) < 3:
+        raise ValueError("frames are missing")
+    if isinstance(message, Interest | Heads):
+        _require_rows(message)
     if isinstance(message, SnapshotPart):
         for family, key, value in message.rows:
             if (family.__class__, key.__class__, value.__class__) != (int, bytes, bytes):
                 raise TypeError("a row is of other types")
+
+
+def _require_rows(message: Interest | Heads) -> None:
+    if isinstance(message, Interest):
+        for key, count in message.changes:
+            if key.__class__ not in (str, bytes) or count.__class__ is not int or count < 0:
+                raise TypeError("a change is of other types")
+        return
+    for name, epoch, following, start in message.heads:
+        known = (name.__class__, epoch.__class__, following.__class__) == (str, int, int)
+        if not known or start.__class__ not in (int, type(None)):
+            raise TypeError("a head is of other types")
+    for slot, epoch in message.reigns:
+        if (slot.__class__, epoch.__class__) != (int, int):
+            raise TypeError("a reign is of other types")

@@ -15,6 +15,8 @@ from typing import Any
 
 from broker.cluster.messages import (
     Answer,
+    ChannelMessage,
+    Fanout,
     Forward,
     LinkHeader,
     Message,
@@ -85,6 +87,11 @@ class Federation:
         self.take_count: Callable[[str, Answer], bool] = lambda _broker, _message: False
         #: Answers a question that another broker puts to all.
         self.take_question: Callable[[str, Question], None] = lambda _broker, _message: None
+        #: Takes what another broker tells of channels, and a multipart for subscribers here.
+        self.take_of_channels: Callable[[LinkHeader, ChannelMessage], None]
+        self.take_fanout: Callable[[list[bytes]], None]
+        #: Hears that a broker may have missed something, or that its process is another.
+        self.link_began_anew: Callable[[str], None]
         #: Rows of the turn, written at its end.
         self.ops = WriteOps()
         self._handlers: dict[type[Any], Callable[[LinkHeader, Any, int], None]] = {
@@ -97,6 +104,7 @@ class Federation:
             Answer: self._take_answer,
             Question: self._take_asked,
             SessionEnded: self._take_session_ended,
+            Fanout: self._take_fanout,
         }
 
     # What arrives
@@ -117,9 +125,11 @@ class Federation:
             self._break_stream(header.broker, now)
         takes_forwards = arrival in (Arrival.IN_ORDER, Arrival.RENEWED)
         for message in messages:
-            if isinstance(message, Forward | Answer | SessionEnded | Question):
+            if isinstance(message, Forward | Answer | SessionEnded | Question | Fanout):
                 if takes_forwards:
                     self._handlers[type(message)](header, message, now)
+            elif isinstance(message, ChannelMessage):
+                self.take_of_channels(header, message)
             elif 0 <= message.slot < self._replicas.slots:
                 self._handlers[type(message)](header, message, now)
             else:
@@ -213,6 +223,9 @@ class Federation:
     def _take_asked(self, header: LinkHeader, message: Question, now: int) -> None:
         self.take_question(header.broker, message)
 
+    def _take_fanout(self, header: LinkHeader, message: Fanout, now: int) -> None:
+        self.take_fanout(message.raw)
+
     def _take_session_ended(self, header: LinkHeader, message: SessionEnded, now: int) -> None:
         guest = self.guests.take(header.broker, message.session)
         if guest is not None:
@@ -220,6 +233,7 @@ class Federation:
 
     def _break_stream(self, broker: str, now: int) -> None:
         """What was under way for clients, in either direction, is lost."""
+        self.link_began_anew(broker)
         self.forwarding.break_stream(broker, now)
         for guest in self.guests.take_all(broker):
             self._reception.release(guest, charge=False)

@@ -55,7 +55,8 @@ class Peers:
     def __init__(self, broker: str, incarnation: str, boot: int) -> None:
         self._broker = broker
         self._incarnation = incarnation
-        self._boot = boot
+        #: Drawn at each start: tells this life of the broker from any other.
+        self.boot = boot
         self._peers: dict[str, _Peer] = {}
 
     def post(self, broker: str, message: Message) -> None:
@@ -148,7 +149,7 @@ class Peers:
                 cluster,
                 self._broker,
                 self._incarnation,
-                self._boot,
+                self.boot,
                 peer.stream,
                 peer.sequence,
                 now,

@@ -48,6 +48,10 @@ class Reception:
         self.sessions = Sessions()
         #: Set in a cluster: what of these sessions is with other brokers.
         self.forwarding: Forwarding | None = None
+        #: Ends what a session subscribed; the hub's.
+        self.end_subscriptions: Callable[[Session], None] = lambda _session: None
+        #: Takes what happened to sessions and queues; the hub's.
+        self.note_event: Callable[..., None] = lambda _event, **_facts: None
         #: What a welcome says besides; set in a cluster.
         self.welcome: dict[str, Any] = {}
         #: Replicas that got messages back outside of their own commands.
@@ -62,8 +66,8 @@ class Reception:
             commands.Bye: self._handle_bye,
         }
 
-    def count(self, name: str) -> None:
-        self.counters[name] = self.counters.get(name, 0) + 1
+    def count(self, name: str, number: int = 1) -> None:
+        self.counters[name] = self.counters.get(name, 0) + number
 
     def take_replies(self) -> list[Reply]:
         replies, self._replies = self._replies, []
@@ -161,6 +165,9 @@ class Reception:
     def end_session(self, session: Session, charge: bool) -> None:
         """Its messages come back, here and where other brokers serve them."""
         self.sessions.remove(session)
+        self.end_subscriptions(session)
+        if charge:
+            self.note_event("session.lost", client=session.client)
         self.release(session, charge)
         if self.forwarding is not None:
             self.forwarding.end_session(session, charge)
@@ -175,6 +182,8 @@ class Reception:
             if queue is None or queue.deleted:
                 continue
             replica.machine.log.advance_time(self.now)
+            if charge and any(each.place == (slot, number) for each in session.consumers.values()):
+                self.note_event(f"consumer.lost.{queue.name}", queue=queue.name)
             end_takers_of(queue, session)
             replica.machine.wake(queue)
             return_of_session(replica.machine, queue, session, charge)
@@ -185,6 +194,8 @@ class Reception:
         replica.machine.alarm = self._alarm
 
     def set_alarm(self, reason: str | None) -> None:
+        if (reason is None) != (self._alarm is None):
+            self.note_event("alarm", reason=reason)
         self._alarm = reason
         for replica in self._replicas:
             replica.machine.alarm = reason

@@ -42,6 +42,8 @@ class Replicas:
         self.slots = 0 if settings.cluster else settings.slots
         #: The cluster that the data belongs to; "" for none.
         self.cluster_id = ""
+        #: What gives a new machine its ways to the subscribers.
+        self._connect: Callable[[SlotMachine], None] = lambda _machine: None
         self._open(now)
 
     def __iter__(self) -> Iterator[Replica]:
@@ -49,6 +51,12 @@ class Replicas:
 
     def find(self, slot: int) -> Replica | None:
         return self._replicas.get(slot)
+
+    def connect_by(self, connect: Callable[[SlotMachine], None]) -> None:
+        """``connect`` is called with each machine, now or when it is opened."""
+        self._connect = connect
+        for replica in self:
+            connect(replica.machine)
 
     def require(self, slot: int, now: int) -> Replica:
         """The slot's copy, an empty one where there was none; a broker that is alone serves it."""
@@ -156,7 +164,7 @@ class Replicas:
         return replica
 
     def _open_machine(self, slot: int, instance: int, now: int) -> tuple[SlotMachine, SlotStore]:
-        return open_machine(
+        machine, store = open_machine(
             self._store,
             slot=slot,
             instance=instance,
@@ -166,6 +174,8 @@ class Replicas:
             log_kept_bytes=self._settings.log_kept_bytes,
             is_alone=not self._settings.cluster,
         )
+        self._connect(machine)
+        return machine, store
 
 
 def erase_instance(ops: WriteOps, instance: int) -> None:

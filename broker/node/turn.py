@@ -14,13 +14,14 @@ from broker.node.replica import Mark, Replica
 class Turn:
     """``sends`` are (peer, frames) in order; ``sync`` is a token when rows wait for a sync;
     ``wake_at`` is the next instant (ms) at which the node wants a turn.  ``links`` are (broker,
-    frames), ``swaps`` are for the coordinator."""
+    frames), ``swaps`` are for the coordinator, ``published`` are multiparts for the XPUB."""
 
     sends: list[tuple[bytes, list[bytes]]]
     sync: int | None
     wake_at: int | None
     links: list[tuple[str, list[bytes]]] = field(default_factory=list)
     swaps: list[Swap] = field(default_factory=list)
+    published: list[list[bytes]] = field(default_factory=list)
 
 
 #: What a sync makes durable, slot by slot.

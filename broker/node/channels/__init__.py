@@ -1,0 +1,1 @@
+"""What stands between a channel's committed messages and its subscribers, on every broker."""

@@ -22,6 +22,11 @@ from broker.client.operations import Changed
 from broker.client.priority import Priority
 from broker.client.put_batch import PutResult
 from broker.client.selector import exists
+from broker.client.services.answer import Answer, Result
+from broker.client.services.answers import Answers, AsyncAnswers, Gathered
+from broker.client.services.async_server import AsyncServer
+from broker.client.services.request import Request
+from broker.client.services.sync_server import Server
 from broker.client.stretch import Death
 from broker.client.sync_client import Client
 from broker.client.sync_queue import Queue
@@ -29,6 +34,8 @@ from broker.client.sync_redrive import Redrive
 from broker.client.transaction import AsyncTransaction, Transaction
 from broker.errors import (
     BadField,
+    CallCancelled,
+    CallTimeout,
     CannotDecode,
     CannotEncode,
     ClientClosed,
@@ -36,16 +43,19 @@ from broker.errors import (
     DedupFull,
     ExclusiveQueue,
     ForkedClient,
+    HandlerFailed,
     IdsNotIndexed,
     LeaseLost,
     LimitReached,
     MessageNotFound,
     MsgQueueError,
     NameNotAllowed,
+    NoResponder,
     NotEnoughReplicas,
     NotNow,
     NotPrimary,
     OutcomeUnknown,
+    Overloaded,
     Partitioned,
     ProducerExpired,
     ProducerFenced,
@@ -54,6 +64,7 @@ from broker.errors import (
     QueueNotEmpty,
     QueueNotFound,
     ResourceAlarm,
+    ResponderLost,
     SequenceTooOld,
     SessionClosed,
     SettingsMismatch,
@@ -66,6 +77,9 @@ from broker.errors import (
 )
 
 __all__ = [
+    "Answer",
+    "Answers",
+    "AsyncAnswers",
     "AsyncBulkConfirm",
     "AsyncClient",
     "AsyncConfirm",
@@ -73,11 +87,14 @@ __all__ = [
     "AsyncMessageBatch",
     "AsyncQueue",
     "AsyncRedrive",
+    "AsyncServer",
     "AsyncTransaction",
     "BadField",
     "BatchResult",
     "BrowsedMessage",
     "BulkConfirm",
+    "CallCancelled",
+    "CallTimeout",
     "CannotDecode",
     "CannotEncode",
     "Changed",
@@ -89,6 +106,8 @@ __all__ = [
     "DedupFull",
     "ExclusiveQueue",
     "ForkedClient",
+    "Gathered",
+    "HandlerFailed",
     "IdsNotIndexed",
     "Imported",
     "LeaseLost",
@@ -98,10 +117,12 @@ __all__ = [
     "MessageNotFound",
     "MsgQueueError",
     "NameNotAllowed",
+    "NoResponder",
     "NotEnoughReplicas",
     "NotNow",
     "NotPrimary",
     "OutcomeUnknown",
+    "Overloaded",
     "Partitioned",
     "Priority",
     "ProducerExpired",
@@ -113,8 +134,12 @@ __all__ = [
     "QueueNotEmpty",
     "QueueNotFound",
     "Redrive",
+    "Request",
     "ResourceAlarm",
+    "ResponderLost",
+    "Result",
     "SequenceTooOld",
+    "Server",
     "SessionClosed",
     "SettingsMismatch",
     "ShuttingDown",

@@ -5,10 +5,10 @@ Owns the waits of queues, messages and confirms.  It never touches the socket it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from broker.client.async_driver import AsyncDriver, OnError
+from broker.client.async_driver import AsyncDriver, OnError, log
 from broker.client.consumer import Consumer
 from broker.client.delivery import LOST, Part, Run
 from broker.client.ledger import Ledger, SettleKind
@@ -40,6 +40,8 @@ class AsyncCalls(AsyncDriver):
     def __init__(self, session: Session, on_error: OnError | None, request_timeout: float) -> None:
         super().__init__(session, on_error)
         self.request_timeout = request_timeout
+        #: How each part that runs beside its callers is closed, before the client is.
+        self.closing: dict[Callable[[float], Awaitable[None]], None] = {}
 
     async def ask(
         self, fields: dict[str, Any], waits_s: float = 0.0, way: Way | None = None
@@ -235,6 +237,13 @@ class AsyncCalls(AsyncDriver):
     async def _wait_for_settles(self, settles: list[Settle]) -> None:
         if settles and not await self.wait_for(settles, self.request_timeout):
             raise ConnectionLost(f"no confirm of the settle in time{self._trouble()}")
+
+    async def close_parts(self, timeout: float) -> None:  # noqa: ASYNC109
+        for close in list(self.closing):
+            try:
+                await close(timeout)
+            except MsgQueueError as error:
+                log.warning("closing: %s: %s", error.name, error)
 
     def _value(self, request: Request) -> Any:
         if not request.done:

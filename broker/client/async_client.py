@@ -19,6 +19,7 @@ from broker.client.options import (
     milliseconds,
     settings_map,
 )
+from broker.client.services.async_services import AsyncServiceMethods
 from broker.client.session import BYE_S, CLOSE_S, Session, SessionOptions
 from broker.client.transaction import AsyncTransaction
 from broker.errors import ClientClosed, ConnectionLost, MsgQueueError, WaitTimeout
@@ -26,7 +27,7 @@ from broker.limits import BATCH_COUNT_DEFAULT, MIB
 from broker.names import require_name
 
 
-class AsyncClient:
+class AsyncClient(AsyncServiceMethods):
     """A connection to a broker that mends itself, for the tasks of one event loop.
 
     ``async with AsyncClient(address) as mq`` connects and closes; without it call ``connect``
@@ -71,9 +72,8 @@ class AsyncClient:
         """Connects to the first broker that answers; raises ConnectionLost when none does."""
         if self._made is not None:
             return
-        session = Session(self._options, os.urandom)
-        calls = self._made = AsyncCalls(session, self._on_error, self._request_timeout)
-        connection = session.connection
+        calls = self._made = self._make_calls()
+        connection = calls.session.connection
         connected = False
         try:
             connected = await calls.wait(
@@ -149,6 +149,7 @@ class AsyncClient:
         if calls is None or calls.is_closed or calls.is_forked:
             return
         try:
+            await calls.close_parts(timeout)
             calls.session.consumers.leave_all()
             calls.session.flush()
             await calls.wait_for(calls.session.unconfirmed, timeout)
@@ -176,6 +177,11 @@ class AsyncClient:
         except MsgQueueError as closing:
             # The error that ended the block is the one to be seen.
             log.warning("closing after an error: %s: %s", closing.name, closing)
+
+    def _make_calls(self) -> AsyncCalls:
+        """What carries the calls out; a broker in memory has its own."""
+        session = Session(self._options, os.urandom)
+        return AsyncCalls(session, self._on_error, self._request_timeout)
 
     @property
     def _calls(self) -> AsyncCalls:

@@ -31,5 +31,21 @@ class Counters:
     #: they were settled here under the delivery of an earlier owner.
     messages_stale: int = 0
 
+    #: Calls sent again: nobody had seen them, or they were idempotent.
+    calls_resent: int = 0
+    #: Requests that this client was given, and those of them that nobody had begun when nobody
+    #: waited for them any more.
+    requests_taken: int = 0
+    requests_dropped: int = 0
+    #: Answers and failures that nobody waited for any more.
+    answers_unwanted: int = 0
+
+    #: Messages of channels that came live, and multiparts there that were none.
+    events_received: int = 0
+    events_broken: int = 0
+    #: Messages of channels that could not be had, and gaps told, those of unknown size included.
+    events_missed: int = 0
+    event_gaps: int = 0
+
     def as_map(self) -> dict[str, int]:
         return asdict(self)

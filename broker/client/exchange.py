@@ -29,16 +29,21 @@ class Exchange:
         """True while an answer is waited for."""
         return bool(self._handlers)
 
-    def ask(self, fields: dict[str, Any], handler: Handler, *frames: bytes) -> None:
-        """Sends a command whose reply goes to ``handler``."""
+    def ask(self, fields: dict[str, Any], handler: Handler, *frames: bytes) -> int:
+        """Sends a command whose reply goes to ``handler``; gives its number."""
         req = self._next_req
         self._next_req = req + 1
         self._handlers[req] = handler
         self.outgoing.append(encode_command({**fields, "req": req}, frames))
+        return req
 
-    def tell(self, fields: dict[str, Any]) -> None:
+    def go_on(self, req: int, handler: Handler) -> None:
+        """Another reply to that number is to come."""
+        self._handlers[req] = handler
+
+    def tell(self, fields: dict[str, Any], *frames: bytes) -> None:
         """Sends a command that is answered only when it fails."""
-        self.outgoing.append(encode_command(fields))
+        self.outgoing.append(encode_command(fields, frames))
 
     def answer(self, reply: Reply, now: int) -> bool:
         """Gives ``reply`` to whom it belongs; False when nobody waits for it."""

@@ -140,8 +140,8 @@ def put_spec(
         "delay_ms": maybe_milliseconds(delay),
         "at_ms": None if at is None else instant_ms(at),
         "ttl_ms": maybe_milliseconds(ttl),
-        "content_type": _label(content_type),
-        "type": _label(type),
+        "content_type": None if content_type is None else require_label(content_type),
+        "type": None if type is None else require_label(type),
     }
     fields = tuple((name, value) for name, value in values.items() if value is not None)
     return PutSpec(fields, columns)
@@ -200,7 +200,8 @@ def addresses_of(text: str) -> list[str]:
     return addresses
 
 
-def _label(text: str | None) -> str | None:
-    if text is not None and len(text.encode()) > CONTENT_TYPE_BYTES_MAX:
+def require_label(text: str) -> str:
+    """``text`` itself when it may be a type or a content type."""
+    if len(text.encode()) > CONTENT_TYPE_BYTES_MAX:
         raise TooLarge(f"a type has at most {CONTENT_TYPE_BYTES_MAX} bytes")
     return text

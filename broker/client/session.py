@@ -6,7 +6,8 @@ For each of ``lines`` it sends what is in ``exchange.outgoing`` and keeps a sock
 ``connection.address`` for each ``connection.number``.
 
 Law: the order in which queues begin anew, on a new connection or at another broker, is: take the
-held messages again, settle, transact, consume, the other requests, the unconfirmed puts.
+held messages again, settle, transact, consume, the other requests, serve, call, the unconfirmed
+puts.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from broker.client.channels.subscriptions import Subscriptions
 from broker.client.codec import Frames, Reply, decode_reply
 from broker.client.connection import Connection, Draw
 from broker.client.consumers import Consumers
@@ -29,6 +31,8 @@ from broker.client.puts import PutOptions, Puts
 from broker.client.requests import Request, Requests
 from broker.client.routes import Route
 from broker.client.routing import Routing
+from broker.client.services.calling import Calling
+from broker.client.services.serving import Serving
 from broker.client.settles import Settles
 from broker.client.transactions import Transactions
 from broker.errors import (
@@ -106,6 +110,11 @@ class Session:
         self.transactions = Transactions(
             self.settles, self.consumers, self.counters, self.troubles, draw
         )
+        self.serving = Serving(routes, self.counters)
+        self.calling = Calling(routes, self.counters)
+        self.subscriptions = Subscriptions(
+            routes, self.requests, self.counters, self._directory, draw, self._find_channels
+        )
         self._parts = (
             self._routing,
             self.puts,
@@ -113,6 +122,9 @@ class Session:
             self.consumers,
             self.requests,
             self.transactions,
+            self.serving,
+            self.calling,
+            self.subscriptions,
         )
         #: As of the last tick: others want to be connected.
         self._ticked_lines: tuple[Line, ...] = ()
@@ -135,7 +147,7 @@ class Session:
     def wants_turn(self) -> bool:
         """True when there is anything to send, or anybody to connect to."""
         lines = self._routing.lines
-        if lines is not self._ticked_lines:
+        if lines is not self._ticked_lines or self.subscriptions.hearing.has_changed:
             return True
         return any(line.exchange.outgoing for line in lines)
 
@@ -179,6 +191,9 @@ class Session:
         self.consumers.connection_lost(line.exchange)
         self.settles.connection_lost(line.exchange)
         self.transactions.connection_lost(line.exchange)
+        self.serving.connection_lost(line.exchange)
+        self.calling.connection_lost(line.exchange)
+        self.subscriptions.connection_lost(line.exchange)
         self._routing.lost(line, now)
 
     def connection_lost(self, now: int, why: str) -> None:
@@ -235,6 +250,12 @@ class Session:
                 self.consumers.delivered(reply, line.exchange)
             else:
                 self._count_stale(reply)
+        elif reply.name == "heads":
+            self.subscriptions.heads(reply, now)
+        elif reply.name == "request":
+            self.serving.requested(reply, line.exchange)
+        elif reply.name == "call_cancelled":
+            self.serving.cancelled(reply, line.exchange)
         elif reply.name == "cancelled":
             self.consumers.cancelled(reply, line.exchange, now)
         elif reply.name == "failed":
@@ -245,17 +266,31 @@ class Session:
         self.transactions.resume(routes)
         self.consumers.resume(routes, now)
         self.requests.resume(routes, now)
+        self.serving.resume(routes)
+        self.calling.resume(routes, now)
         self.puts.resume(routes)
+        self.subscriptions.resume(routes, now)
+
+    def _find_channels(self, exchange: Exchange) -> list[str]:
+        """Where the XPUB of the broker at the other end is."""
+        for line in self.lines:
+            if line.exchange is exchange:
+                return line.connection.channels
+        return []
 
     def _is_bound(self, exchange: Exchange) -> bool:
-        return self.settles.is_bound(exchange) or self.requests.is_bound(exchange)
+        parts = (self.settles, self.requests, self.serving, self.calling)
+        return any(part.is_bound(exchange) for part in parts)
 
     def _count_stale(self, reply: Reply) -> None:
         self.counters.messages_stale += sum(run["count"] for run in reply.header["runs"])
 
     def _failed(self, reply: Reply, now: int) -> None:
-        """Only credit is sent without a number."""
+        """Only credit, and what workers say of their requests, is sent without a number."""
         error = reply.error()
+        if reply.header.get("cmd") in ("answer", "fail"):
+            self.counters.answers_unwanted += 1
+            return
         number = reply.header.get("consumer")
         if error is not None and self.consumers.credit_refused(number, error, now):
             self.troubles.append(error)

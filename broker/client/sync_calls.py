@@ -6,7 +6,7 @@ Owns the waits of queues, messages and confirms.  It never touches the socket it
 from __future__ import annotations
 
 import atexit
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from broker.client.consumer import Consumer
@@ -46,6 +46,8 @@ class SyncCalls(SyncDriver):
         super().__init__(session, on_error)
         self.linger_ms = linger_ms
         self.request_timeout = request_timeout
+        #: How each part that runs beside its callers is closed, before the client is.
+        self.closing: dict[Callable[[float], None], None] = {}
         atexit.register(self._at_exit)
 
     def close(self) -> None:
@@ -57,6 +59,7 @@ class SyncCalls(SyncDriver):
         if self.is_closed or self.is_forked:
             return
         try:
+            self._close_parts(timeout)
             with self.changing:
                 self.session.consumers.leave_all()
                 self.session.flush()
@@ -242,6 +245,13 @@ class SyncCalls(SyncDriver):
             if not self.is_closed:
                 self.session.consumers.leave(consumer, unseen)
                 self.turn()
+
+    def _close_parts(self, timeout: float) -> None:
+        for close in list(self.closing):
+            try:
+                close(timeout)
+            except MsgQueueError as error:
+                log.warning("closing: %s: %s", error.name, error)
 
     def _at_exit(self) -> None:
         """At the end of the program: what was put and not yet sent is not lost."""

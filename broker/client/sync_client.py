@@ -12,6 +12,7 @@ from broker.client import definitions
 from broker.client.definitions import Definitions, Imported
 from broker.client.options import addresses_of, maybe_milliseconds, milliseconds, settings_map
 from broker.client.outcome import all_done
+from broker.client.services.sync_services import ServiceMethods
 from broker.client.session import CLOSE_S, Session, SessionOptions
 from broker.client.sync_calls import SyncCalls
 from broker.client.sync_driver import OnError, log
@@ -22,7 +23,7 @@ from broker.limits import BATCH_COUNT_DEFAULT, MIB
 from broker.names import require_name
 
 
-class Client:
+class Client(ServiceMethods):
     """A connection to a broker that mends itself.  Safe to use from many threads.
 
     ``address`` may list several brokers with commas between them: the first that answers is
@@ -70,8 +71,7 @@ class Client:
             producer=producer and require_name(producer),
             started_at_ms=time.time_ns() // 1_000_000,
         )
-        session = Session(session_options, os.urandom)
-        self._calls = SyncCalls(session, on_error, session_options.linger_ms, request_timeout)
+        self._calls = self._make_calls(session_options, on_error, request_timeout)
         self._calls.start()
         self._connect(address, connect_timeout)
 
@@ -161,6 +161,13 @@ class Client:
         except MsgQueueError as closing:
             # The error that ended the block is the one to be seen.
             log.warning("closing after an error: %s: %s", closing.name, closing)
+
+    def _make_calls(
+        self, options: SessionOptions, on_error: OnError | None, request_timeout: float
+    ) -> SyncCalls:
+        """What carries the calls out; a broker in memory has its own."""
+        session = Session(options, os.urandom)
+        return SyncCalls(session, on_error, options.linger_ms, request_timeout)
 
     def _connect(self, address: str, timeout: float | None) -> None:
         calls = self._calls

@@ -20,6 +20,10 @@ class HandlerFailed(CallFailed):
 
     code, name = 151, "handler_failed"
 
+    @property
+    def remote_error(self) -> str:
+        return str(self.details.get("remote_error", ""))
+
 
 class ResponderLost(CallFailed):
     """The worker was lost while it had the call: it may or may not have been carried out."""

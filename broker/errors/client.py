@@ -39,3 +39,21 @@ class WaitTimeout(ClientError):
     """The caller's own time limit ended; the request goes on."""
 
     code, name = 506, "wait_timeout"
+
+
+class CallTimeout(ClientError):
+    """The call's deadline came without an answer; it may or may not have been carried out."""
+
+    code, name = 507, "call_timeout"
+
+
+class ChannelsOff(ClientError):
+    """The broker publishes nothing to subscribers: its ``publish_listen`` is off."""
+
+    code, name = 508, "channels_off"
+
+
+class EventsMissed(ClientError):
+    """Messages of a channel were published and cannot be had any more."""
+
+    code, name = 509, "events_missed"

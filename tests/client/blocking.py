@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Self, TypeVar
 
 from patterns import AsyncClient
+from tests.support.waiting import DEADLINE_S
 
 T = TypeVar("T")
 
@@ -25,7 +26,13 @@ class Loop:
         self._thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result(DEADLINE_S)
+        except TimeoutError:
+            # A generator that still runs could not be closed, and that error would hide this one.
+            future.cancel()
+            raise
 
     def stop(self) -> None:
         self.run(self._loop.shutdown_asyncgens())

@@ -16,6 +16,7 @@ import msgpack
 import zmq
 
 from tests.client.scripted_queue import ScriptedQueue, ranges_of
+from tests.client.scripted_services import ScriptedServices
 from tests.client.scripted_session import ScriptedConsumer, ScriptedSession
 from tests.client.scripted_transactions import ScriptedTransactions
 from tests.support.waiting import wait_until
@@ -33,11 +34,18 @@ CODES = {
     "producer_expired": 127,
     "queue_deleted": 129,
     "transaction_spans_slots": 131,
+    "no_responder": 150,
+    "handler_failed": 151,
+    "responder_lost": 152,
+    "cancelled": 153,
+    "call_not_found": 156,
+    "timeout": 157,
     "queue_full": 201,
     "resource_alarm": 202,
     "shutting_down": 204,
     "not_primary": 205,
     "outcome_unknown": 208,
+    "overloaded": 210,
     "lease_lost": 301,
     "session_closed": 302,
     "producer_fenced": 303,
@@ -45,10 +53,12 @@ CODES = {
 POLL_MS = 5
 
 
-class ScriptedBroker(ScriptedTransactions):
+class ScriptedBroker(ScriptedTransactions, ScriptedServices):
     def __init__(self) -> None:
         self.transacted = {}
         self.instances = {}
+        self.workers = []
+        self.calls = {}
         self.port = 0
         self.epoch = 1
         self.queues: dict[str, ScriptedQueue] = {}
@@ -223,6 +233,7 @@ class ScriptedBroker(ScriptedTransactions):
 
     def _end(self, session: ScriptedSession) -> None:
         self.sessions.pop(session.peer, None)
+        self.workers_lost(session)
         for each in self.queues.values():
             each.give_back_all(session.id)
 

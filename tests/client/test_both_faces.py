@@ -21,9 +21,11 @@ PAIRS: list[tuple[type, type]] = [
     (patterns.BulkConfirm, patterns.AsyncBulkConfirm),
     (Redrive, AsyncRedrive),
     (Transaction, AsyncTransaction),
+    (patterns.Server, patterns.AsyncServer),
+    (patterns.Answers, patterns.AsyncAnswers),
 ]
 #: An async client cannot connect while it is made.
-ONLY_ASYNC = {"connect"}
+ONLY_ASYNC = {"become_known", "connect"}
 
 
 def public(face: type) -> dict[str, Any]:

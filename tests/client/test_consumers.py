@@ -214,9 +214,30 @@ def test_a_settle_refused_for_now_is_sent_again_later() -> None:
     rig.refuse(rig.only("ack"), "shutting_down")
     assert rig.session.unconfirmed == [settle]
     rig.after(500)
-    again = rig.only("ack")
+    again, *_ = rig.sent()
+    assert again.cmd == "ack"
     rig.reply(again, count=1)
     assert settle.value()["count"] == 1
+
+
+def test_a_consumer_whose_settle_was_refused_with_its_credit_begins_anew_with_all_of_it() -> None:
+    rig = Rig()
+    consumer = consume(rig, 10)
+    rig.sent()
+    rig.deliver([b"x"] * 8)
+    parts = take(rig, consumer)
+    for run, start, stop in parts:
+        for index in range(start, stop):
+            run.ledger.settle(ACK, run, index)
+    rig.session.settles.flush()
+    refused = rig.only("ack")
+    assert refused["credit"] == 8
+    rig.refuse(refused, "not_primary")
+    rig.after(500)
+    again, cancel, begun = rig.sent()
+    assert (again.cmd, cancel.cmd, begun.cmd) == ("ack", "cancel", "consume")
+    assert "credit" not in again.header
+    assert begun["credit"] == 10
 
 
 def test_a_refused_consume_is_the_consumers_error() -> None:

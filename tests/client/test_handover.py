@@ -155,6 +155,22 @@ def test_messages_are_not_lost_to_an_owner_that_could_not_tell_yet() -> None:
         run.ledger.settle(ACK, run, 0)
 
 
+def test_a_consumer_that_stays_where_it_is_is_granted_what_was_settled_when_the_map_came() -> None:
+    rig = connected()
+    consumer = consume(rig)
+    # The same broker reigns anew and keeps its consumers; the client's map is older.
+    rig.move(Q, "a")
+    rig.deliver([b"x"] * 4, tag=rig.tag())
+    ((run, _, _),) = take(rig, consumer, 3)
+    run.ledger.ack(run, 0)
+    rig.after(0)
+    rig.tell_map()
+    assert told(rig.at("a"), "ranges", "credit") == [
+        ("extend", [[0, 4, 0]], None),
+        ("ack", [[0, 1, 0]], 1),
+    ]
+
+
 def test_credit_that_was_refused_makes_the_consumer_begin_anew() -> None:
     rig = connected()
     consumer = consume(rig)

@@ -72,6 +72,10 @@ def test_each_error_that_a_broker_or_a_client_tells_can_be_imported_from_pattern
         "NoSession",
         "ConsumerNotFound",
         "ConsumerExists",
+        "CallNotFound",
+        "DeadlinePassed",
+        "WorkerExists",
+        "WorkerNotFound",
     }
     told = {error.__name__ for error in BY_CODE.values() if not issubclass(error, ProcessError)}
     assert told - of_the_wire <= set(patterns.__all__)

@@ -1,0 +1,1 @@
+"""Services: calls with a deadline, and the workers that answer them."""

@@ -55,6 +55,7 @@ class Consumers:
         self._sift_at: int | None = None
         settles.take_credit = self._take_credit
         settles.leases_lost = self._leases_lost
+        settles.credit_refused = self._ridden_credit_refused
         settles.copied_settled = self._copied_settled
 
     def add(
@@ -341,6 +342,13 @@ class Consumers:
         consumer = self._consumers.get(ledger.consumer) if ledger.consumer is not None else None
         if consumer is not None:
             consumer.window.lost(messages)
+
+    def _ridden_credit_refused(self, ledger: Ledger, now: int) -> None:
+        """The settle is sent again, its credit is not: the consumer begins anew with all of it."""
+        consumer = self._consumers.get(ledger.consumer) if ledger.consumer is not None else None
+        if consumer is not None and consumer.exchange is ledger.exchange:
+            consumer.is_starving = True
+            self._consume_later(now)
 
     def _copied_settled(self, settle: Settle) -> None:
         concerned = list(self._copies)

@@ -75,9 +75,11 @@ class Settles:
         #: When what is gathered is sent at the latest.
         self.linger_ends_at: int | None = None
         # How a consumer's credit rides on its settles, and how it learns that messages are
-        # nobody's here any more; both set by the consumers' side.
+        # nobody's here any more; all set by the consumers' side.
         self.take_credit: TakeCredit = lambda _: {}
         self.leases_lost: Callable[[Ledger, int], None] = lambda _, __: None
+        #: A settle was refused, and the credit that rode on it with it.
+        self.credit_refused: Callable[[Ledger, int], None] = lambda _, __: None
         #: A settle was answered for good whose messages may have been delivered again meanwhile.
         self.copied_settled: Callable[[Settle], None] = lambda _: None
         self._routes = routes
@@ -224,10 +226,12 @@ class Settles:
 
     def _take_again(self, ledgers: list[Ledger]) -> None:
         """Binds them to the session that their queues now use; all at once when it is ready."""
+        # Of a consumer that goes on where it is; one that begins anew is granted all at once.
+        granted: dict[Ledger, dict[str, Any]] = {}
         for ledger in ledgers:
             self._unclaimed.pop(ledger, None)
             self._bind(ledger, ledger.route.exchange)
-            self._close(ledger)
+            _, granted[ledger] = self._close(ledger)
         ready = {ledger for ledger in ledgers if ledger.exchange.ready}
         for ledger in ledgers:
             if ledger in ready:
@@ -236,7 +240,7 @@ class Settles:
         for settle in list(self.unconfirmed):
             if settle.ledger in ready:
                 settle.again = settle.again or settle.sendings > 0
-                self._send(settle, {})
+                self._send(settle, granted.pop(settle.ledger, {}))
 
     def _bind(self, ledger: Ledger, exchange: Exchange) -> None:
         if ledger.exchange is exchange:
@@ -264,6 +268,9 @@ class Settles:
             fields["charge"] = False
 
         def answered(reply: Reply, now: int) -> None:
+            error = reply.error()
+            if credit and error is not None and error.retryable:
+                self.credit_refused(settle.ledger, now)
             self._answered(settle, sending, reply, now)
 
         settle.ledger.exchange.ask(fields, answered)

@@ -253,6 +253,7 @@ class Forwarding:
             auto_ack=consumer.auto_ack,
             concurrency=consumer.concurrency,
             priority=consumer.priority,
+            selector=consumer.selector,
         )
         placed = Placed(command, consumer.place[0], "")
         self._has_unplaced = True

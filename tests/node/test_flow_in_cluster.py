@@ -77,3 +77,17 @@ def test_a_consumers_priority_goes_along_to_another_broker(cluster: ClusterRig) 
     cluster.kill("a")
     cluster.pass_time(2_000)
     assert [c["priority"] for c in cluster.primary().stats("q")["consumer_list"]] == [3]
+
+
+def test_what_a_consumer_chooses_goes_along_when_its_broker_hands_the_queue_over(
+    cluster: ClusterRig,
+) -> None:
+    consume(cluster["a"], selector=[["$priority", "=", 7]])
+    cluster.leave("a")
+    cluster.pass_time(1_000)
+    assert cluster["b"].serves("q")
+    cluster["b"].put("q", b"second", priority=7)
+    cluster["b"].put("q", b"third")
+    cluster.run()
+    (got,) = [s for s in cluster["a"].sent if s.re == "messages"]
+    assert got.bodies() == [b"second"]

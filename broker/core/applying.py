@@ -13,6 +13,10 @@ from broker import limits
 from broker.cluster.slot_log import Proposed
 from broker.core.books.ledger import Ledger
 from broker.core.books.portion import Portion
+from broker.core.channels.bound_publishing import serve_held
+from broker.core.channels.carrying import note_deleted, serve_bindings, serve_carried
+from broker.core.channels.committed import serve_published
+from broker.core.leaving.departures import tells_death
 from broker.core.machine import SlotMachine
 from broker.core.queue import Queue
 from broker.core.timing.due import expect_batch
@@ -64,16 +68,38 @@ def _fold_declared(machine: SlotMachine, entry: entries.QueueDeclared, at: Propo
         settings = QueueSettings.from_map(entry.settings)
         machine.add_queue(Ledger(entry.number, entry.uuid, entry.name, settings))
     machine.unborn.discard(entry.number)
+    machine.queues[entry.number].ledger.apply_declared(at.lsn)
 
 
 def _fold_updated(machine: SlotMachine, entry: entries.QueueUpdated, at: Proposed) -> None:
-    machine.queues[entry.number].ledger.apply_updated(entry)
+    machine.queues[entry.number].ledger.apply_updated(entry, at.lsn)
+
+
+def _fold_bound(machine: SlotMachine, entry: entries.Bound, at: Proposed) -> None:
+    machine.bindings.bind(entry, at.now)
+
+
+def _fold_unbound(machine: SlotMachine, entry: entries.Unbound, at: Proposed) -> None:
+    machine.bindings.unbind(entry, at.now)
+
+
+def _fold_carried(machine: SlotMachine, entry: entries.BindingsCarried, at: Proposed) -> None:
+    queue = machine.queues.get(entry.number)
+    if queue is not None:
+        queue.ledger.apply_carried(entry)
+
+
+def _fold_shared(machine: SlotMachine, entry: entries.SharedPut, at: Proposed) -> list[Reply]:
+    for share in entry.shares:
+        machine.outbox.add(entry.number, share)
+    return _fold_put(machine, entry, at)
 
 
 def _fold_deleted(machine: SlotMachine, entry: entries.QueueDeleted, at: Proposed) -> None:
     queue = machine.queues[entry.number]
     if machine.is_serving:
         machine.deleted_messages += queue.ledger.messages
+        note_deleted(machine, queue, at.lsn)
     machine.drop_queue(queue)
     machine.producers.forget_queue(entry.number)
     machine.outbox.forget_queue(entry.number)
@@ -173,6 +199,13 @@ def _serve_put(machine: SlotMachine, entry: entries.BatchPut, proposed: Proposed
         machine.id_sweep.at = machine.now + limits.ID_SWEEP_EVERY
     if queue.hungry or queue.drops or queue.is_partitioned:
         machine.wake(queue)
+    if queue.channel is not None:
+        serve_published(machine, queue, entry)
+
+
+def _serve_shared(machine: SlotMachine, entry: entries.SharedPut, proposed: Proposed) -> None:
+    _serve_put(machine, entry, proposed)
+    serve_held(machine, entry, proposed)
 
 
 def _serve_settled(machine: SlotMachine, entry: entries.Settled, proposed: Proposed) -> None:
@@ -190,6 +223,9 @@ def _serve_departed(machine: SlotMachine, entry: entries.Departed, proposed: Pro
     queue = machine.queues.get(entry.number)
     if queue is not None:
         _release(machine, queue, [(move.first, move.count) for move in entry.moves])
+        dead = sum(move.count for move in entry.moves if tells_death(move))
+        if dead:
+            machine.note_event(f"queue.dead_lettered.{queue.name}", dead, queue=queue.name)
 
 
 def _serve_expiry(machine: SlotMachine, entry: entries.ExpirySwept, proposed: Proposed) -> None:
@@ -264,6 +300,10 @@ _FOLDS: dict[type[entries.Entry], Callable[[SlotMachine, Any, Proposed], list[Re
     entries.Cleared: _fold_cleared,
     entries.PutRepeated: _fold_repeated,
     entries.IdsSwept: _fold_ids_swept,
+    entries.SharedPut: _fold_shared,
+    entries.Bound: _fold_bound,
+    entries.Unbound: _fold_unbound,
+    entries.BindingsCarried: _fold_carried,
 }
 _SERVES: dict[type[entries.Entry], Callable[[SlotMachine, Any, Proposed], None]] = {
     entries.BatchPut: _serve_put,
@@ -274,4 +314,9 @@ _SERVES: dict[type[entries.Entry], Callable[[SlotMachine, Any, Proposed], None]]
     entries.ExpirySwept: _serve_expiry,
     entries.Departed: _serve_departed,
     entries.Cleared: _serve_cleared,
+    entries.SharedPut: _serve_shared,
+    entries.PutRepeated: serve_held,
+    entries.QueueDeclared: serve_bindings,
+    entries.QueueUpdated: serve_bindings,
+    entries.BindingsCarried: serve_carried,
 }

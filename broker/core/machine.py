@@ -19,8 +19,13 @@ from broker.core.books.log_marks import LogMarks
 from broker.core.books.outbox import Outbox
 from broker.core.books.producers import Producers
 from broker.core.books.tags import encode_tag
+from broker.core.channels.binding_work import BindingWork
+from broker.core.channels.bindings import BindingCopies
+from broker.core.channels.book import ChannelBook
+from broker.core.channels.publishes import Publishes
 from broker.core.leaving.redrive_job import RedriveJob
 from broker.core.queue import Queue
+from broker.core.services.service import Service
 from broker.core.timing.timetable import Timetable
 from broker.core.transient.memory_bodies import BodiesByQueue
 from broker.core.transient.transient_log import POSITIONS_PER_EPOCH, TransientLog, is_logged
@@ -34,8 +39,12 @@ from broker.model.entries import (
     Trimmed,
 )
 from broker.model.partitions import is_partition
+from broker.model.published import Published
 from broker.model.replies import Reply
 from broker.model.settings import QueueSettings
+
+#: What tells a queue from every other that ever was.
+UUID_BYTES = 16
 
 
 class IdSweep:
@@ -83,12 +92,32 @@ class SlotMachine:
         self.copies = 1
         self.producers = Producers()
         self.outbox = Outbox()
+        #: Which queues get what is published on the slot's channels.
+        self.bindings = BindingCopies()
+        #: Bindings of the slot's queues that are on their way to where they belong.
+        self.binding_work = BindingWork()
+        self.publishes = Publishes()
+        #: Messages that queues were bound to get which were deleted meanwhile; in this reign.
+        self.unroutable = 0
         #: number of a queue -> what moves its messages, in this reign
         self.redrives: dict[int, RedriveJob] = {}
         self.marks = LogMarks(log_kept_bytes)
         #: Why puts are refused for now; None when they are not.
         self.alarm: str | None = None
+        #: Who serves which name; nothing of it is ever proposed.
+        self.services: dict[str, Service] = {}
+        #: When this reign began.
+        self.serving_since = 0
         self.replies: list[Reply] = []
+        self.channels = ChannelBook()
+        #: Committed messages of channels, for who subscribed them; the hub takes them.
+        self.published: list[Published] = []
+        #: How many subscriptions match a channel, on all brokers.
+        self.count_subscribers: Callable[[str], int] = lambda _channel: 0
+        #: Takes what happened to a queue, for the broker's own channels: (event, facts).
+        self.note_event: Callable[..., None] = lambda _event, **_facts: None
+        #: True when subscribers were told that this reign began.
+        self.is_announced = False
         #: Replies that leave when the entry of that lsn is committed.
         self.answers: dict[int, list[Reply]] = {}
         #: Queues that may have something to hand on; a dict for its order.
@@ -154,6 +183,8 @@ class SlotMachine:
         self.uuids[ledger.uuid] = queue
         if queue.is_transient:
             self.producers.volatile.add(ledger.number)
+        if ledger.settings.channel is not None:
+            queue.channel = self.channels.add_kept(ledger)
         self.next_queue_number = max(self.next_queue_number, ledger.number + 1)
         return queue
 
@@ -164,6 +195,8 @@ class SlotMachine:
         if self.names.get(queue.name) is queue:
             del self.names[queue.name]
         self.awake.pop(queue.ledger.number, None)
+        if queue.channel is not None:
+            self.channels.drop_kept(queue.channel)
         if queue.is_transient:
             self.transient.memory.forget(queue.ledger.number)
             self.producers.volatile.discard(queue.ledger.number)
@@ -194,7 +227,7 @@ class SlotMachine:
         if len(self.queues) >= limits.QUEUES_PER_SLOT_MAX:
             raise LimitReached(f"a slot has at most {limits.QUEUES_PER_SLOT_MAX} queues")
         number = self.next_queue_number
-        ledger = Ledger(number, self.draw(16), name, settings)
+        ledger = Ledger(number, self.draw(UUID_BYTES), name, settings)
         queue = self.add_queue(ledger)
         if queue.is_transient:
             self.empty(queue)
@@ -231,4 +264,5 @@ class SlotMachine:
         if self.transient.memory.queues:
             instants += self.transient.memory.instants()
         instants += [job.next_at for job in self.redrives.values()]
+        instants += self.channels.instants(self.now)
         return min(instants, default=None)

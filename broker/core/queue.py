@@ -20,6 +20,7 @@ from broker.core.books.lease_book import LeaseBook
 from broker.core.books.ledger import Ledger
 from broker.core.books.portion import Portion
 from broker.core.books.range_map import RangeMap
+from broker.core.channels.channel import Channel
 from broker.core.choosing.choice import Choice
 from broker.core.choosing.fitting_choice import fit_choice
 from broker.core.choosing.flow import Flow, flow_of
@@ -97,6 +98,7 @@ class QueueCounters:
 class Queue:
     __slots__ = (
         "back",
+        "channel",
         "choice",
         "claimed",
         "consumers",
@@ -178,6 +180,8 @@ class Queue:
         self.deleted = False
         self.counters = QueueCounters()
         self.rates = Rates(now)
+        #: Of a hidden queue that holds the history of a channel.
+        self.channel: Channel | None = None
         #: Where messages are chosen by keys or selectors.
         self.choice: Choice | None = None
         fit_choice(self)

@@ -7,6 +7,8 @@ written with the turn's entries.
 from __future__ import annotations
 
 from broker import limits
+from broker.core.channels.committed import tick_channels, trim_history
+from broker.core.channels.sharing import seal_shares
 from broker.core.choosing.flow import Flow
 from broker.core.choosing.picked import Picked
 from broker.core.choosing.scattered import Scattered
@@ -48,8 +50,12 @@ def tick(machine: SlotMachine) -> None:
     if machine.redrives:
         redrive(machine)
     sweep_ids(machine)
+    tick_channels(machine)
     for queue in machine.take_due(machine.now):
         if queue.deleted:
+            continue
+        if queue.channel is not None:
+            trim_history(machine, queue, queue.channel)
             continue
         end_leases(machine, queue)
         queue.end_rests(machine.now)
@@ -190,6 +196,8 @@ def seal(machine: SlotMachine) -> None:
             queue.open_put = None
         queue.open_ids.clear()
     machine.opened.clear()
+    if machine.publishes.opened:
+        seal_shares(machine)
 
 
 def expire_producers(machine: SlotMachine) -> None:

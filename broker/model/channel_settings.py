@@ -74,6 +74,18 @@ class ChannelSettings:
         return _asks(self.as_map())
 
 
+def stored_channel(settings: ChannelSettings, start: int) -> dict[str, Any]:
+    """What the hidden queue of a kept channel keeps of it; ``start`` is its first sequence."""
+    return {**settings.as_map(), "start": start}
+
+
+def read_stored_channel(values: dict[str, Any]) -> tuple[ChannelSettings, int]:
+    """(settings, first sequence)"""
+    given = dict(values)
+    start: int = given.pop("start")
+    return ChannelSettings.from_map(given), start
+
+
 def _asks(values: dict[str, Any]) -> bool:
     """True when settings make sense only where there is a history."""
     others = (values.get("history_ms"), values.get("history_bytes"))

@@ -9,6 +9,8 @@ from typing import Any
 
 from broker import limits
 from broker.errors import BadField, MsgQueueError, UnknownSetting
+from broker.model.bindings import require_bindings
+from broker.model.channel_settings import read_stored_channel
 from broker.model.recurring import read_schedules
 from broker.names import require_name
 
@@ -76,6 +78,11 @@ class QueueSettings:
     partitions: int = 1
     #: name -> {cron, zone, body, ...}, as ``broker/model/recurring.py`` reads it
     schedules: dict[str, Any] = field(default_factory=dict)
+    #: pattern of channels -> terms, as ``broker/model/bindings.py`` reads them
+    bindings: dict[str, Any] = field(default_factory=dict)
+    #: Of the hidden queue that holds a channel's history: what ``stored_channel`` gives.  No client
+    #: sets it, and no other queue has it.
+    channel: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
@@ -95,7 +102,10 @@ class QueueSettings:
         return replace(self, **_known(values))
 
     def as_map(self) -> dict[str, Any]:
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        values = {name: _plain(value) for name, value in asdict(self).items()}
+        if self.channel is None:
+            del values["channel"]
+        return values
 
     def is_same_definition(self, other: QueueSettings) -> bool:
         """True when they differ at most in what operators switch on a queue that runs."""
@@ -113,6 +123,11 @@ class QueueSettings:
     def is_transient(self) -> bool:
         """In memory alone.  A queue of an older program that cannot be is on disk."""
         return not self.durable and not self.needs_disk
+
+    @property
+    def first_position(self) -> int:
+        """Where the positions of the queue begin."""
+        return read_stored_channel(self.channel)[1] if self.channel is not None else 0
 
     @property
     def attempts_max(self) -> int | None:
@@ -167,6 +182,14 @@ def _schedules(name: str, value: Any) -> None:
     read_schedules(value)
 
 
+def _channel(name: str, value: Any) -> None:
+    read_stored_channel(value)
+
+
+def _bindings(name: str, value: Any) -> None:
+    require_bindings(value)
+
+
 _CHECKS: dict[str, Check] = {
     "durable": _boolean,
     "lease_ms": _integer(limits.LEASE_MIN, limits.LEASE_MAX),
@@ -191,6 +214,8 @@ _CHECKS: dict[str, Check] = {
     "paused": _boolean,
     "partitions": _integer(1, limits.PARTITIONS_MAX),
     "schedules": _schedules,
+    "bindings": _bindings,
+    "channel": _channel,
 }
 _OPTIONAL = {f.name for f in fields(QueueSettings) if f.default is None}
 #: What rests on rows of the disk, and what it is where it is not used.
@@ -201,7 +226,7 @@ _NEED_DISK: dict[str, Any] = {
     "partitions": 1,
 }
 #: What an operator changes on a running queue; declaring the queue again minds none of it.
-_SWITCHES: dict[str, Any] = {"paused": False, "schedules": {}}
+_SWITCHES: dict[str, Any] = {"paused": False, "schedules": {}, "bindings": {}}
 
 
 def _known(values: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from broker.limits import GATHER_MAX
 from broker.model import commands
 from broker.model.replies import Reply, ok
 from broker.names import is_hidden
+from broker.node.channels.listing import FIELDS, list_channels, merge_channels
 from broker.node.federation import Federation
 from broker.node.reception import Reception
 from broker.node.replicas import Replicas
@@ -54,6 +55,7 @@ class Census:
         ] = {
             commands.Map: self._handle_map,
             commands.Queues: self._handle_queues,
+            commands.Channels: self._handle_channels,
         }
         if federation is not None:
             federation.take_count = self._take
@@ -89,6 +91,12 @@ class Census:
         if command.req is not None:
             self._ask(peer, command, self._own_queues(command))
 
+    def _handle_channels(
+        self, peer: bytes, session: Session | None, command: commands.Channels
+    ) -> None:
+        if command.req is not None:
+            self._ask(peer, command, self._own_channels(command))
+
     def handle_all_stats(self, peer: bytes, session: Session, command: commands.Stats) -> None:
         """Totals over all queues, and this broker's own counters."""
         if command.req is not None:
@@ -102,6 +110,8 @@ class Census:
             return
         if isinstance(command, commands.Queues):
             part = self._own_queues(command)
+        elif isinstance(command, commands.Channels):
+            part = self._own_channels(command)
         else:
             part = self._own_stats()
         assert self._federation is not None
@@ -121,6 +131,12 @@ class Census:
             "more": len(names) > command.max,
             "served": self._served(),
         }
+
+    def _own_channels(self, command: commands.Channels) -> dict[str, Any]:
+        machines = [replica.machine for replica in self._replicas if replica.machine.is_serving]
+        for machine in machines:
+            machine.log.advance_time(self._reception.now)
+        return {**list_channels(machines, command), "served": self._served()}
 
     def _own_stats(self) -> dict[str, Any]:
         totals = dict.fromkeys(_TOTALS, 0)
@@ -185,6 +201,8 @@ class Census:
             names = sorted({name for part in parts for name in part["queues"]})
             more = any(part["more"] for part in parts) or len(names) > command.max
             fields = {"queues": names[: command.max], "more": more}
+        elif isinstance(command, commands.Channels):
+            fields = merge_channels(parts, command)
         else:
             # A broker of an older release tells fewer of them.
             totals = {n: sum(part["stats"].get(n, 0) for part in parts) for n in _TOTALS}
@@ -199,4 +217,7 @@ class Census:
 def _question(command: commands.Command) -> dict[str, Any]:
     if isinstance(command, commands.Queues):
         return {"v": VERSION, "cmd": "queues", "req": 0, "after": command.after, "max": command.max}
+    if isinstance(command, commands.Channels):
+        asked = {name: getattr(command, name) for name in FIELDS}
+        return {"v": VERSION, "cmd": "channels", "req": 0, **asked}
     return {"v": VERSION, "cmd": "stats", "req": 0}

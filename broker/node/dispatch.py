@@ -15,20 +15,21 @@ from broker.errors import (
     NotEnoughReplicas,
     NotPrimary,
     ProcessError,
+    QueueFull,
     RoutingIdNotAllowed,
 )
 from broker.model import commands
 from broker.model.slots import slot_of
-from broker.names import TRANSFER_PRODUCER
+from broker.names import CHANNEL_PREFIX, TRANSFER_PRODUCER
 from broker.node.census import Census
 from broker.node.federation import Federation
-from broker.node.put_order import PASSING, Behind, PutOrder
+from broker.node.inner_client import INNER_SESSION, InnerCommand
+from broker.node.put_order import PASSING, Behind, PutOrder, line_of
 from broker.node.reception import Reception
 from broker.node.replica import Replica
 from broker.node.replicas import Replicas
-from broker.node.transfers import TRANSFER_SESSION
 from broker.protocol.commands import Malformed, decode_command
-from broker.protocol.transfers import decode_transfer, encode_transfer
+from broker.protocol.transfers import decode_inner, encode_inner
 
 
 class Dispatch:
@@ -70,8 +71,10 @@ class Dispatch:
             self._refuse(peer, command, error)
 
     def _refuse(self, peer: bytes, command: commands.Command, error: MsgQueueError) -> None:
+        if isinstance(error, QueueFull) and isinstance(command, commands.Put):
+            self._reception.note_event(f"queue.full.{command.queue}", queue=command.queue)
         if (
-            isinstance(command, commands.Put)
+            isinstance(command, commands.Put | commands.Publish)
             and not isinstance(error, Behind)
             and command.producer is not None
             and command.seq is not None
@@ -79,7 +82,8 @@ class Dispatch:
             and (isinstance(error, PASSING) or command.producer.startswith(TRANSFER_PRODUCER))
         ):
             order = self._order
-            order.note_refused(command.producer, command.queue, command.seq, self._reception.now)
+            now = self._reception.now
+            order.note_refused(command.producer, line_of(command), command.seq, now)
         self._reception.refuse(peer, command, error)
 
     def _handle(self, peer: bytes, command: commands.Command, frames: list[bytes]) -> None:
@@ -115,27 +119,27 @@ class Dispatch:
             replica = found
         self._carry_out(replica, session, command)
 
-    def take_transfer(self, session: Session, put: commands.Put) -> None:
-        """A put of what leaves a queue of a slot here."""
+    def take_inner(self, session: Session, command: InnerCommand) -> None:
+        """A command of this broker's own, for a slot here or elsewhere."""
         try:
-            self._require_turn(put)
-            slot = self._slot_of(session, put)
+            self._require_turn(command)
+            slot = self._slot_of(session, command)
             replica = self._replicas.find(slot)
             if self._federation is None:
                 replica = replica or self._require_replica(slot)
             elif replica is None or not replica.machine.is_serving:
-                frames, now = encode_transfer(put), self._reception.now
-                self._federation.forwarding.forward(session, put, frames, slot, now)
+                frames, now = encode_inner(command), self._reception.now
+                self._federation.forwarding.forward(session, command, frames, slot, now)
                 return
-            self._carry_out(replica, session, put)
+            self._carry_out(replica, session, command)
         except ProcessError:
             raise
         except MsgQueueError as error:
-            self._refuse(session.peer, put, error)
+            self._refuse(session.peer, command, error)
 
     def take_of_guest(self, guest: Session, frames: list[bytes]) -> None:
         """A command that another broker forwards; it is never passed on once more."""
-        decode = decode_transfer if guest.id == TRANSFER_SESSION else decode_command
+        decode = decode_inner if guest.id == INNER_SESSION else decode_command
         try:
             command = decode(frames)
         except Malformed as bad:
@@ -155,7 +159,7 @@ class Dispatch:
             self._refuse(guest.peer, command, error)
 
     def _require_turn(self, command: commands.Command) -> None:
-        if self._order and isinstance(command, commands.Put):
+        if self._order and isinstance(command, commands.Put | commands.Publish):
             self._order.require_turn(command, self._reception.now, self._is_taken)
 
     def _require_replica(self, slot: int) -> Replica:
@@ -166,13 +170,14 @@ class Dispatch:
     def _is_taken(self, producer: bytes, queue: str, sequence: int) -> bool:
         """True for a put that is known to the slot where it is served here."""
         slots = self._replicas.slots
-        replica = self._replicas.find(slot_of(queue, slots)) if slots else None
+        name = queue.removeprefix(CHANNEL_PREFIX)
+        replica = self._replicas.find(slot_of(name, slots)) if slots else None
         if replica is None or not replica.machine.is_serving:
             return False
         found = replica.machine.names.get(queue)
-        return found is not None and replica.machine.producers.has_taken(
-            (producer, found.ledger.number), sequence
-        )
+        if found is None:
+            return name != queue and replica.machine.channels.has_taken(name, producer, sequence)
+        return replica.machine.producers.has_taken((producer, found.ledger.number), sequence)
 
     def _carry_out(self, replica: Replica, session: Session, command: commands.Command) -> None:
         if self._federation is not None:
@@ -193,8 +198,8 @@ class Dispatch:
             return
         if primary.has_quorum or primary.is_handing_over:
             raise NotPrimary("this broker cannot say at the moment whether the slot is its own")
-        if isinstance(command, commands.Put) and command.producer is not None:
-            queue = replica.machine.names.get(command.queue)
+        if isinstance(command, commands.Put | commands.Publish) and command.producer is not None:
+            queue = replica.machine.names.get(line_of(command))
             if queue is not None:
                 replica.machine.producers.refuse((command.producer, queue.ledger.number))
         isr = len(primary.config.isr)
@@ -222,6 +227,8 @@ class Dispatch:
             raise NotPrimary("this broker does not know its cluster yet")
         if isinstance(command, commands.OfChannel):
             return slot_of(command.channel, self._replicas.slots)
+        if isinstance(command, commands.CopyBinding):
+            return command.slot
         name: str = command.queue  # type: ignore[attr-defined]
         return slot_of(name, self._replicas.slots)
 

@@ -27,10 +27,10 @@ from broker.limits import (
 )
 from broker.model import commands
 from broker.model.replies import Reply, failed, ok
+from broker.node.inner_client import INNER_SESSION
 from broker.node.peers import Peers
-from broker.node.put_order import PutOrder
+from broker.node.put_order import PutOrder, line_of
 from broker.node.steering import Steering
-from broker.node.transfers import TRANSFER_SESSION
 from broker.protocol.commands import VERSION
 
 #: What may have happened although nobody said so.
@@ -48,6 +48,12 @@ _CHANGING = (
     commands.Redrive,
     commands.Transact,
     commands.Producer,
+    commands.Publish,
+    commands.DeclareChannel,
+    commands.UpdateChannel,
+    commands.DeleteChannel,
+    commands.Bind,
+    commands.Unbind,
 )
 #: Refusals after which a placed consumer is placed again.
 _PASSING = {NotPrimary.name, "not_enough_replicas", "shutting_down", OutcomeUnknown.name}
@@ -231,9 +237,12 @@ class Forwarding:
     ) -> None:
         if command.req is not None:
             put = None
-            if isinstance(command, commands.Put) and command.producer is not None:
+            if (
+                isinstance(command, commands.Put | commands.Publish)
+                and command.producer is not None
+            ):
                 assert command.seq is not None
-                put = (command.producer, command.queue, command.seq)
+                put = (command.producer, line_of(command), command.seq)
             cancels = command.consumer if isinstance(command, commands.Cancel) else None
             pending = self._pending.setdefault(broker, {})
             pending[session.id, command.req] = _Pending(
@@ -288,7 +297,7 @@ class Forwarding:
                 self._drop_refused(session, broker, req)
         elif "consumer" in header and not self._is_for_consumer(session, broker, header):
             return
-        if session.id == TRANSFER_SESSION:
+        if session.id == INNER_SESSION:
             self.replies.append(Reply(session.peer, header))
         else:
             self.raw.append((session.peer, message.raw))

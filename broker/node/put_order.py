@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from broker.errors import NotEnoughReplicas, NotPrimary, ResourceAlarm, ShuttingDown
 from broker.limits import PUT_HELD_BACK
-from broker.model.commands import Put
+from broker.model.commands import Publish, Put
+from broker.names import CHANNEL_PREFIX
 
 PASSING = (NotPrimary, NotEnoughReplicas, ResourceAlarm, ShuttingDown)
 
@@ -19,6 +20,11 @@ PASSING = (NotPrimary, NotEnoughReplicas, ResourceAlarm, ShuttingDown)
 IsTaken = Callable[[bytes, str, int], bool]
 #: (producer, queue)
 _Key = tuple[bytes, str]
+
+
+def line_of(command: Put | Publish) -> str:
+    """What a producer's batches are in order for: a queue, or a channel by its history's name."""
+    return command.queue if isinstance(command, Put) else CHANNEL_PREFIX + command.channel
 
 
 class Behind(NotPrimary):
@@ -49,11 +55,11 @@ class PutOrder:
         held.refused[sequence] = now + PUT_HELD_BACK
         held.ends_at = now + 2 * PUT_HELD_BACK
 
-    def require_turn(self, command: Put, now: int, is_taken: IsTaken) -> None:
+    def require_turn(self, command: Put | Publish, now: int, is_taken: IsTaken) -> None:
         """Raises Behind, which every client sits out, for a batch that would overtake."""
         if command.producer is None or command.seq is None:
             return
-        key = (command.producer, command.queue)
+        key = (command.producer, line_of(command))
         held = self._held.get(key)
         if held is None:
             return

@@ -17,10 +17,17 @@ from broker.node.forwarding import Forwarding
 from broker.node.replica import Replica
 from broker.node.replicas import Replicas
 from broker.node.settings import NodeSettings
-from broker.protocol.commands import Malformed
+from broker.protocol.commands import Malformed, name_of
 
-_NEW_WORK = (commands.Put, commands.Get, commands.Consume, commands.Declare)
-_CONTEXT = ("cmd", "queue", "consumer", "producer", "seq")
+_NEW_WORK = (
+    commands.Put,
+    commands.Get,
+    commands.Consume,
+    commands.Declare,
+    commands.Publish,
+    commands.DeclareChannel,
+)
+_CONTEXT = ("cmd", "queue", "channel", "consumer", "producer", "seq")
 _WELCOME_LIMITS = {
     "message_bytes_max": limits.MESSAGE_BYTES_MAX,
     "batch_bytes_max": limits.BATCH_BYTES_MAX,
@@ -87,7 +94,7 @@ class Reception:
 
     def refuse(self, peer: bytes, command: commands.Command, error: MsgQueueError) -> None:
         self.count(f"refused_{error.name}")
-        context: dict[str, Any] = {"cmd": type(command).__name__.lower(), **error.details}
+        context: dict[str, Any] = {"cmd": name_of(type(command)), **error.details}
         for name in _CONTEXT[1:]:
             value = getattr(command, name, None)
             if value is not None:

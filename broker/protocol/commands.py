@@ -81,7 +81,7 @@ SCHEMAS: dict[str, Schema] = {
     "ping": Schema(model.Ping, {}, {}),
     "bye": Schema(model.Bye, {}, {}),
     "map": Schema(model.Map, {}, {}),
-    "declare": Schema(model.Declare, {"queue": check.name, "settings": check.mapping}, {}),
+    "declare": Schema(model.Declare, {"queue": check.name, "settings": check.settings}, {}),
     "put": Schema(
         model.Put,
         {
@@ -163,7 +163,7 @@ SCHEMAS: dict[str, Schema] = {
         {"after": check.text(limits.NAME_BYTES_MAX), "max": check.integer(1, 1_000)},
         {},
     ),
-    "update": Schema(model.Update, {"queue": check.name, "settings": check.mapping}, {}),
+    "update": Schema(model.Update, {"queue": check.name, "settings": check.settings}, {}),
     "purge": Schema(model.Purge, {"queue": check.name}, {}),
     "delete": Schema(model.Delete, {"queue": check.name, "if_empty": check.boolean}, {}),
     "browse": Schema(
@@ -214,6 +214,12 @@ SCHEMAS: dict[str, Schema] = {
     **SERVICE_SCHEMAS,
 }
 _REQUIRED = {name: schema.required() for name, schema in SCHEMAS.items()}
+_NAMES = {schema.make: name for name, schema in SCHEMAS.items()}
+
+
+def name_of(kind: type[model.Command]) -> str:
+    """What a command is called on the wire."""
+    return _NAMES.get(kind, kind.__name__.lower())
 
 
 def decode_command(frames: list[bytes]) -> model.Command:

@@ -90,6 +90,14 @@ def mapping(value: Any) -> dict[str, Any]:
     return value
 
 
+def settings(value: Any) -> dict[str, Any]:
+    """Those of a queue; ``channel`` is set by the broker, in queues of its own."""
+    given = mapping(value)
+    if "channel" in given:
+        raise BadField("channel is no setting of a client's queue")
+    return given
+
+
 def ranges(value: Any) -> list[Range]:
     """``[[first, count], [first, count, attempts], ...]`` in any order, none empty."""
     if not isinstance(value, list) or not value:

@@ -10,8 +10,10 @@ from typing import Any
 
 from broker.core.books.range_map import RangeMap
 from broker.core.books.settled import SettledSet
+from broker.model.bindings import changed
 from broker.model.entries import (
     BatchPut,
+    BindingsCarried,
     IdsSwept,
     LaneSweep,
     LaneTotals,
@@ -61,6 +63,7 @@ class Ledger:
         "number",
         "settings",
         "settled",
+        "uncarried",
         "uuid",
     )
 
@@ -69,15 +72,18 @@ class Ledger:
         self.uuid = uuid
         self.name = name
         self.settings = settings
-        self.next_position = 0
+        self.next_position = settings.first_position
         self.lanes: dict[int, LaneLedger] = {}
-        self.settled = SettledSet()
+        self.settled = SettledSet(settings.first_position)
         self.attempted: RangeMap[Attempted] = RangeMap()
         #: Unsettled messages and their bytes, over all lanes.
         self.messages = 0
         self.bytes = 0
         #: Messages that were put with batches of which ids are remembered.
         self.ids = 0
+        #: Bindings that changed and are not known to be so with all slots: pattern -> lsn of the
+        #: change.
+        self.uncarried: dict[str, int] = {}
         self.dirty = True
         #: Rows touched since the last checkpoint.
         self.dirty_attempted: set[int] = set()
@@ -121,8 +127,22 @@ class Ledger:
             low = max(low, first + count)
         self._subtract_totals(entry.totals)
 
-    def apply_updated(self, entry: QueueUpdated) -> None:
+    def apply_declared(self, lsn: int) -> None:
+        """The queue is there: its bindings are to be carried to the slots."""
+        self.uncarried = dict.fromkeys(self.settings.bindings, lsn)
+
+    def apply_updated(self, entry: QueueUpdated, lsn: int) -> None:
+        before = self.settings.bindings
         self.settings = QueueSettings.from_map(entry.settings)
+        for pattern in changed(before, self.settings.bindings):
+            self.uncarried[pattern] = lsn
+        self.dirty = True
+
+    def apply_carried(self, entry: BindingsCarried) -> None:
+        for pattern, lsn in entry.carried:
+            # One that has changed again meanwhile is carried anew.
+            if self.uncarried.get(pattern) == lsn:
+                del self.uncarried[pattern]
         self.dirty = True
 
     def apply_ids_swept(self, entry: IdsSwept) -> None:
@@ -175,7 +195,9 @@ class Ledger:
     def as_row(self) -> dict[str, object]:
         """The queue's row at a checkpoint; of a transient queue what was declared."""
         if self.settings.is_transient and self.next_position:
-            return Ledger(self.number, self.uuid, self.name, self.settings).as_row()
+            declared = Ledger(self.number, self.uuid, self.name, self.settings)
+            declared.uncarried = self.uncarried
+            return declared.as_row()
         return {
             "number": self.number,
             "uuid": self.uuid,
@@ -184,6 +206,7 @@ class Ledger:
             "next_position": self.next_position,
             "floor": self.settled.floor,
             "ids": self.ids,
+            "uncarried": self.uncarried,
             "lanes": {
                 number: [lane.messages, lane.bytes, lane.swept, lane.held]
                 for number, lane in self.lanes.items()
@@ -198,6 +221,8 @@ class Ledger:
         ledger.settled.floor = row["floor"]
         # The first version knew of no ids.
         ledger.ids = row.get("ids", 0)
+        # ... and of no bindings.
+        ledger.uncarried = row.get("uncarried", {})
         for number, (messages, size, swept, held) in row["lanes"].items():
             pairs = [(low, high) for low, high in held]
             ledger.lanes[number] = LaneLedger(messages, size, swept, pairs)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from broker import limits
+from broker.core.commands.pages import Page, Piece, offsets_of
 from broker.core.commands.waiting_handlers import spans_of
 from broker.core.machine import SlotMachine
 from broker.core.naming.message_ids import find_by_ids
@@ -25,25 +26,17 @@ from broker.model.commands import Browse
 from broker.model.replies import Reply
 from broker.model.selector import Selector
 from broker.model.stored_batch import StoredBatch
-from broker.protocol.batches import array_header, element_offsets
 
 
 def handle_browse(machine: SlotMachine, session: Session, command: Browse) -> None:
     if command.req is None:
         raise BadField("browse needs req: without it nobody could tell whose messages come")
     queue = machine.find_queue(command.queue)
-    page = Page(command)
+    page = _Browsed(command)
     next_at = _fill(machine, queue, page, _wanted(machine, queue, command))
-    machine.replies.append(page.reply(session.peer, command.req, queue.name, next_at))
-
-
-class Piece(NamedTuple):
-    """Messages of one batch that are alike; ``run`` says what holds for them."""
-
-    batch: StoredBatch
-    first: int
-    length: int
-    run: dict[str, Any]
+    header = {"re": "browsed", "req": command.req, "queue": queue.name, "runs": page.runs()}
+    header["next"] = next_at
+    machine.replies.append(Reply(session.peer, header, page.frames()))
 
 
 class Wanted(NamedTuple):
@@ -88,7 +81,7 @@ class _Spent(Exception):
     """The rest is for the next call."""
 
 
-def _fill(machine: SlotMachine, queue: Queue, page: Page, wanted: list[Wanted]) -> int | None:
+def _fill(machine: SlotMachine, queue: Queue, page: _Browsed, wanted: list[Wanted]) -> int | None:
     """Fills the page; gives the position to go on after, None where all was looked at."""
     budget = _Budget()
     places = Whereabouts(machine, queue)
@@ -158,7 +151,7 @@ def _lane(
 
 
 def _add_batch(
-    queue: Queue, page: Page, places: Whereabouts, batch: StoredBatch, wanted: Wanted
+    queue: Queue, page: _Browsed, places: Whereabouts, batch: StoredBatch, wanted: Wanted
 ) -> int | None:
     """Adds what matches; where the page is full, the position to go on after."""
     first, end = max(batch.first, wanted.first), min(batch.end, wanted.end)
@@ -182,14 +175,12 @@ def _add_batch(
     return None
 
 
-class Page:
-    """What one call answers: pieces in order, at most as much as it asked for."""
+class _Browsed(Page):
+    """A page of those messages that the call's selector matches."""
 
     def __init__(self, command: Browse) -> None:
+        super().__init__(command.max, command.bytes_max)
         self._selector: Selector | None = command.selector
-        self._messages = command.max
-        self._bytes = command.bytes_max
-        self._pieces: list[Piece] = []
 
     def may_match(self, properties: dict[str, Any], priority: int) -> bool:
         """False where no message of a batch with these properties is asked for."""
@@ -216,69 +207,9 @@ class Page:
                 spans.append((position, 1))
         return spans
 
-    def add(self, piece: Piece) -> int:
-        """Takes in what fits, at least one message in all; gives how many messages."""
-        count = min(piece.length, self._messages)
-        size = piece.batch.bytes_between(piece.first, count) if count else 0
-        if size > self._bytes:
-            mean = max(size // count, 1)
-            count = max(self._bytes // mean, 0 if self._pieces else 1)
-            size = piece.batch.bytes_between(piece.first, count) if count else 0
-        self._messages -= count
-        self._bytes -= size
-        if count:
-            self._pieces.append(piece._replace(length=count))
-        return count
-
-    def reply(self, peer: bytes, req: int, queue: str, next_at: int | None) -> Reply:
-        header = {"re": "browsed", "req": req, "queue": queue, "runs": self._runs()}
-        header["next"] = next_at
-        total = sum(piece.length for piece in self._pieces)
-        frame = b"".join([array_header(total), *map(_elements, self._pieces)])
-        columns = self._columns()
-        return Reply(peer, header, (columns, frame) if columns else (frame,))
-
-    def _runs(self) -> list[dict[str, Any]]:
-        runs: list[dict[str, Any]] = []
-        previous: Piece | None = None
-        for piece in self._pieces:
-            if previous is not None and _continues(previous, piece):
-                runs[-1]["count"] += piece.length
-            else:
-                runs.append({"first": piece.first, "count": piece.length, **piece.run})
-            previous = piece
-        return runs
-
-    def _columns(self) -> bytes:
-        """The columns of all pieces together, nil where a batch has not the column."""
-        found = [msgpack.unpackb(p.batch.columns) if p.batch.columns else {} for p in self._pieces]
-        merged: dict[str, list[Any]] = {name: [] for columns in found for name in columns}
-        for piece, columns in zip(self._pieces, found, strict=True):
-            low = piece.first - piece.batch.first
-            for name, values in merged.items():
-                there = columns.get(name)
-                values.extend(there[low : low + piece.length] if there else [None] * piece.length)
-        return bytes(msgpack.packb(merged)) if merged else b""
-
-
-def _continues(previous: Piece, piece: Piece) -> bool:
-    return piece.first == previous.first + previous.length and piece.run == previous.run
-
-
-def _offsets(batch: StoredBatch) -> list[int]:
-    if batch.offsets is None:
-        batch.offsets = element_offsets(batch.batch, batch.count)
-    return batch.offsets
-
-
-def _elements(piece: Piece) -> bytes:
-    offsets = _offsets(piece.batch)
-    low = piece.first - piece.batch.first
-    return piece.batch.batch[offsets[low] : offsets[low + piece.length]]
-
 
 def _headers(batch: StoredBatch, position: int) -> dict[str, Any] | None:
-    offsets = _offsets(batch)
+    offsets = offsets_of(batch)
     low = position - batch.first
     try:
         element = msgpack.unpackb(batch.batch[offsets[low] : offsets[low + 1]])

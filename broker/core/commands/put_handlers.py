@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgpack
 
@@ -16,16 +16,28 @@ from broker.core.naming.message_ids import remember_ids, without_duplicates
 from broker.core.queue import Queue
 from broker.core.session import Session
 from broker.core.timing.own_due_times import settle_instants, timed_put
-from broker.errors import MsgQueueError, ProducerExpired, ResourceAlarm, SequenceTooOld
-from broker.model.commands import Put
+from broker.errors import (
+    MsgQueueError,
+    ProducerExpired,
+    QueueDeleted,
+    QueueNotFound,
+    ResourceAlarm,
+    SequenceTooOld,
+)
+from broker.model.commands import Publish, Put
 from broker.model.entries import BatchPut, PutRepeated
 from broker.model.replies import Reply
 from broker.model.stored_batch import StoredBatch
 from broker.protocol.batches import array_header, header_bytes
 
+PutKind = TypeVar("PutKind", bound=BatchPut)
+
 
 def handle_put(machine: SlotMachine, session: Session, command: Put) -> None:
-    queue = machine.require_queue(command.queue, command.settings)
+    if command.uuid is None:
+        queue = machine.require_queue(command.queue, command.settings)
+    else:
+        queue = _require_bound(machine, command.uuid)
     key: Key | None = None
     if command.producer is not None and command.seq is not None:
         key = (command.producer, queue.ledger.number)
@@ -50,6 +62,19 @@ def handle_put(machine: SlotMachine, session: Session, command: Put) -> None:
             machine.producers.refuse(key)
         raise
     _propose(machine, session, queue, command, duplicates)
+
+
+def _require_bound(machine: SlotMachine, uuid: bytes) -> Queue:
+    """The queue that was bound to a channel; no other of its name, nor a new one, takes its place.
+
+    While its deletion is not committed it may stay: then nobody is told that it is gone.
+    """
+    queue = machine.uuids.get(uuid)
+    if queue is None:
+        raise QueueNotFound("the queue that was bound to the channel is no more")
+    if queue.deleted:
+        raise QueueDeleted("the queue's deletion is under way")
+    return queue
 
 
 def _take_nothing(
@@ -112,30 +137,37 @@ def _propose(
     is_dead = command.death is not None
     expires_at = (due_at or machine.now) + ttl_ms if ttl_ms is not None and not is_dead else 0
     properties = properties_of(command)
+    instants = (due_at, expires_at)
     entry = queue.open_put
-    if entry is None or not _agrees(entry, command, lane, (due_at, expires_at), properties):
-        if entry is not None:
-            seal_put(entry, queue)
-        body = StoredBatch(
-            lane,
-            queue.proposed_next,
-            0,
-            machine.now,
-            expires_at,
-            properties,
-            command.columns,
-            b"",
-            due_at,
-        )
-        # Counted when its puts join it, columns too.
-        body.size = 0
-        entry = queue.open_put = BatchPut(queue.ledger.number, body)
-        entry.lsn = machine.propose(entry)
-        machine.opened.append(queue)
+    if entry is None or not agrees(entry, command, lane, instants, properties):
+        entry = open_put(machine, queue, lane, instants, properties, command.columns, BatchPut)
         if command.columns and queue.settings.knows_ids:
             remember_ids(queue, entry)
-    first = _join(machine, entry, queue, command)
+    first = join_put(machine, entry, queue, command)
     _note_put(machine, session, queue, command, entry, first, duplicates)
+
+
+def open_put(
+    machine: SlotMachine,
+    queue: Queue,
+    lane: int,
+    instants: tuple[int, int],
+    properties: bytes,
+    columns: bytes,
+    make: type[PutKind],
+) -> PutKind:
+    """Proposes a put that the turn's next ones may join; ``instants`` are (due_at, expires_at)."""
+    if queue.open_put is not None:
+        seal_put(queue.open_put, queue)
+    due_at, expires_at = instants
+    first, now = queue.proposed_next, machine.now
+    body = StoredBatch(lane, first, 0, now, expires_at, properties, columns, b"", due_at)
+    # Counted when its puts join it, columns too.
+    body.size = 0
+    entry = queue.open_put = make(queue.ledger.number, body)
+    entry.lsn = machine.propose(entry)
+    machine.opened.append(queue)
+    return entry
 
 
 def _propose_timed(
@@ -173,9 +205,10 @@ def _note_put(
         machine.answers.setdefault(entry.lsn, []).append(reply)
 
 
-def _agrees(
-    entry: BatchPut, command: Put, lane: int, instants: tuple[int, int], properties: bytes
+def agrees(
+    entry: BatchPut, command: Put | Publish, lane: int, instants: tuple[int, int], properties: bytes
 ) -> bool:
+    """True when the command's messages may join the open put."""
     body = entry.body
     return (
         body.lane == lane
@@ -188,7 +221,7 @@ def _agrees(
     )
 
 
-def _join(machine: SlotMachine, entry: BatchPut, queue: Queue, command: Put) -> int:
+def join_put(machine: SlotMachine, entry: BatchPut, queue: Queue, command: Put | Publish) -> int:
     """Adds the command's messages to the open put; gives their first position."""
     body = entry.body
     first = body.end
@@ -228,14 +261,15 @@ def _due_at(machine: SlotMachine, queue: Queue, command: Put) -> int:
 
 
 def properties_of(command: Put) -> bytes:
-    labels = (command.content_type, command.type, command.key, command.death)
-    if labels == (None, None, None, None):
+    labels = (command.content_type, command.type, command.key, command.death, command.channel)
+    if labels == (None, None, None, None, None):
         return b""
     values = {
         "content_type": command.content_type,
         "type": command.type,
         "key": command.key,
         "death": command.death,
+        "channel": command.channel,
     }
     given = {name: value for name, value in values.items() if value is not None}
     return bytes(msgpack.packb(given))

@@ -1,0 +1,1 @@
+"""What the slot of a channel does: publishes, histories, bindings."""

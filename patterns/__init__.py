@@ -23,7 +23,7 @@ from broker.client.priority import Priority
 from broker.client.put_batch import PutResult
 from broker.client.selector import exists
 from broker.client.services.answer import Answer, Result
-from broker.client.services.answers import Answers, AsyncAnswers, Gathered
+from broker.client.services.answers import AllAnswers, Answers, AsyncAnswers
 from broker.client.services.async_server import AsyncServer
 from broker.client.services.request import Request
 from broker.client.services.sync_server import Server
@@ -77,6 +77,7 @@ from broker.errors import (
 )
 
 __all__ = [
+    "AllAnswers",
     "Answer",
     "Answers",
     "AsyncAnswers",
@@ -106,7 +107,6 @@ __all__ = [
     "DedupFull",
     "ExclusiveQueue",
     "ForkedClient",
-    "Gathered",
     "HandlerFailed",
     "IdsNotIndexed",
     "Imported",

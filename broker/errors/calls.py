@@ -20,6 +20,10 @@ class HandlerFailed(CallFailed):
 
     code, name = 151, "handler_failed"
 
+    def __init__(self, text: str = "", remote_error: str = "") -> None:
+        super().__init__(text)
+        self.details = {"remote_error": remote_error}
+
     @property
     def remote_error(self) -> str:
         return str(self.details.get("remote_error", ""))

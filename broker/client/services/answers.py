@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from broker.client.sync_calls import SyncCalls
 
 
-class Gathered(NamedTuple):
+class AllAnswers(NamedTuple):
     """What the workers said until all had answered, or until the deadline."""
 
     answers: list[Answer]

@@ -10,8 +10,8 @@ from broker.client.content import Headers
 from broker.client.services import wording
 from broker.client.services.answer import Answer
 from broker.client.services.answers import (
+    AllAnswers,
     AsyncAnswers,
-    Gathered,
     async_end,
     async_wait_for,
 )
@@ -119,7 +119,7 @@ class AsyncServiceMethods:
         content_type: str | None = None,
         type: str | None = None,  # noqa: A002
         headers: Headers | None = None,
-    ) -> Gathered:
+    ) -> AllAnswers:
         """As ``scatter``, at its end: the ``answers``, and how many workers were ``asked``."""
         answers = await self.scatter(
             service,
@@ -131,7 +131,7 @@ class AsyncServiceMethods:
             headers=headers,
         )
         came = [answer async for answer in answers]
-        return Gathered(came, answers.asked or len(came))
+        return AllAnswers(came, answers.asked or len(came))
 
     async def serve(
         self, service: str, handler: Callable[[Request], Any], *, concurrency: int = 1

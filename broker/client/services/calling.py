@@ -257,7 +257,7 @@ def told_error(reply: Reply) -> MsgQueueError | None:
     """The named error of a reply, with the worker's own name for it."""
     error = reply.error()
     if isinstance(error, HandlerFailed):
-        error.details = {"remote_error": str(reply.header.get("remote_error", ""))}
+        return HandlerFailed(error.text, str(reply.header.get("remote_error", "")))
     return error
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, overload
 from broker.client.content import Headers
 from broker.client.services import wording
 from broker.client.services.answer import Answer
-from broker.client.services.answers import Answers, Gathered, end, wait_for
+from broker.client.services.answers import AllAnswers, Answers, end, wait_for
 from broker.client.services.calling import ServiceCall
 from broker.client.services.listing import list_services
 from broker.client.services.request import Request
@@ -111,7 +111,7 @@ class ServiceMethods:
         content_type: str | None = None,
         type: str | None = None,  # noqa: A002
         headers: Headers | None = None,
-    ) -> Gathered:
+    ) -> AllAnswers:
         """As ``scatter``, at its end: the ``answers``, and how many workers were ``asked``."""
         answers = self.scatter(
             service,
@@ -123,7 +123,7 @@ class ServiceMethods:
             headers=headers,
         )
         came = list(answers)
-        return Gathered(came, answers.asked or len(came))
+        return AllAnswers(came, answers.asked or len(came))
 
     def serve(
         self, service: str, handler: Callable[[Request], Any], *, concurrency: int = 1

@@ -55,6 +55,12 @@ class Schedules:
                 self._tell(scheduled, clock, f"{error.name}: {error.text}")
         self._clocks = clocks
 
+    def next_at(self) -> int | None:
+        """When one of them is due, as of the last look."""
+        return min(
+            (clock.next_at for clock in self._clocks.values() if clock.next_at), default=None
+        )
+
     def _go_on(self, scheduled: Scheduled, clock: _Clock, now_ms: int) -> None:
         cron, zone = scheduled.recurring.cron, scheduled.recurring.zone
         due_at = latest_until(cron, zone, now_ms)

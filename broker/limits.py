@@ -150,6 +150,14 @@ ROUTES_MAX = 200_000
 #: One multipart for subscribers; what waits for one that has stopped to read is so many of these.
 FANOUT_BYTES = 64 * KIB
 FANOUT_MULTIPARTS_MAX = 1_000
+#: Prefixes that one connection of the XPUB may hold, and what it may send at once to ask for one.
+SUBSCRIPTIONS_PER_CONNECTION_MAX = 10_000
+SUBSCRIPTION_FRAME_BYTES_MAX = 4 * KIB
+#: Subscriptions that one turn takes in.
+SUBSCRIPTIONS_PER_TURN = 10_000
+#: A subscriber's connection that answers no ping for so long is cut, and what waits for it freed.
+SUBSCRIBER_PING_INTERVAL = 5 * SECOND
+SUBSCRIBER_STALL_MAX = 15 * SECOND
 #: How far channels are is told so often while they change, and soon after they came to rest.
 HEADS_EVERY = 1 * SECOND
 HEADS_IDLE = 50

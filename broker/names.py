@@ -16,6 +16,8 @@ from broker.limits import NAME_BYTES_MAX
 OUTBOX = "$outbox"
 #: The hidden queue that holds a channel's history is called so, and after its channel.
 CHANNEL_PREFIX = "$channel/"
+#: ... and so, with its number, when the channel is deleted and queues still wait for some of it.
+ENDED_PREFIX = "$ended/"
 #: The broker's own channels, which tell what happens to it.
 SYSTEM_CHANNELS = "$sys."
 

@@ -196,7 +196,7 @@ def _mismatch(queue: str, standing: dict[str, Any], given: dict[str, Any]) -> st
     other = [
         f"{flag_of(name)[2:]} {shown(name, standing[name])}, not {shown(name, value)}"
         for name, value in wanted.items()
-        if standing[name] != value and name not in ("paused", "schedules")
+        if standing[name] != value and name not in ("paused", "schedules", "bindings")
     ]
     return f"{queue} has {'; '.join(other)} ('msgqueue queue update' changes it)"
 

@@ -26,10 +26,12 @@ def fact_lines(stats: dict[str, Any]) -> list[str]:
     settings = {
         flag_of(name)[2:]: shown(name, value)
         for name, value in stats["settings"].items()
-        if value != defaults.get(name) and name != "schedules"
+        if value != defaults.get(name) and name not in ("schedules", "bindings")
     }
     if schedules := stats["settings"].get("schedules"):
         settings["schedules"] = ", ".join(sorted(schedules))
+    if bindings := stats["settings"].get("bindings"):
+        settings["bindings"] = ", ".join(sorted(bindings))
     counters = {name: count for name, count in stats["counters"].items() if count}
     return [
         stats["queue"],

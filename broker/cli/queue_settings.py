@@ -19,8 +19,8 @@ from broker.model.settings import Dedup, Ordering, Overflow, QueueSettings
 
 #: What takes a bound off: ``--ttl none``.
 NONE = "none"
-#: Has commands of its own: ``queue schedule``.
-_ELSEWHERE = frozenset({"schedules"})
+#: Have commands of their own.
+_ELSEWHERE = frozenset({"schedules", "bindings"})
 _CHOICES: dict[str, type[StrEnum]] = {"overflow": Overflow, "dedup": Dedup, "ordering": Ordering}
 _HELP = {
     "durable": "On disk, or in memory only.",

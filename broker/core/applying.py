@@ -16,6 +16,7 @@ from broker.core.books.portion import Portion
 from broker.core.channels.bound_publishing import serve_held
 from broker.core.channels.carrying import note_deleted, serve_bindings, serve_carried
 from broker.core.channels.committed import serve_published
+from broker.core.channels.ended import drop_ended, outlives_its_channel
 from broker.core.leaving.departures import tells_death
 from broker.core.machine import SlotMachine
 from broker.core.queue import Queue
@@ -100,6 +101,8 @@ def _fold_deleted(machine: SlotMachine, entry: entries.QueueDeleted, at: Propose
     if machine.is_serving:
         machine.deleted_messages += queue.ledger.messages
         note_deleted(machine, queue, at.lsn)
+    if outlives_its_channel(machine, queue):
+        return
     machine.drop_queue(queue)
     machine.producers.forget_queue(entry.number)
     machine.outbox.forget_queue(entry.number)
@@ -160,6 +163,7 @@ def _fold_departed(machine: SlotMachine, entry: entries.Departed, at: Proposed) 
 def _fold_cleared(machine: SlotMachine, entry: entries.Cleared, at: Proposed) -> None:
     machine.outbox.remove(entry.target, entry.sequences)
     _fold_settled(machine, _settled_of(entry), at)
+    drop_ended(machine, entry.number)
 
 
 def _settled_of(entry: entries.Cleared) -> entries.Settled:

@@ -78,8 +78,13 @@ class Put(Command):
     instance: int | None = None
     #: Of a dead letter, which no client puts: why and where it died.
     death: dict[str, Any] | None = None
-    #: Of what leaves another queue: a transaction puts it, so that it was in no queue before.
+    #: Of what leaves another queue: a transaction puts it, or it was published, so that it was in
+    #: no queue before.
     is_new: bool | None = None
+    #: Of what was published: on which channel, and the queue that is bound to it, which no other
+    #: of its name stands for.
+    channel: str | None = None
+    uuid: bytes | None = None
     #: Over how many partitions the sender takes the queue to be spread; None where it leaves
     #: that to the broker.
     partitions: int | None = None
@@ -248,6 +253,37 @@ class Redrive(Command):
     per_second: int | None = None
     selector: Selector | None = None
     stop: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Bind(Command):
+    """The queue gets what is published on the channels that match, of which the selector is met."""
+
+    queue: str
+    pattern: str
+    selector: Selector | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Unbind(Command):
+    queue: str
+    pattern: str
+
+
+@dataclass(slots=True, kw_only=True)
+class CopyBinding(Command):
+    """A queue's slot tells a slot of channels how a binding is; no client sends it.
+
+    ``version`` rises with each change of the binding; ``is_gone`` for one that ended.
+    """
+
+    slot: int
+    queue: str
+    uuid: bytes
+    pattern: str
+    version: int
+    selector: Selector | None = None
+    is_gone: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

@@ -215,6 +215,58 @@ class Move:
     note: bytes
 
 
+@dataclass(slots=True, frozen=True)
+class Share(Move):
+    """What a queue gets of a batch that several do: ``uuid`` is that queue's, and no other of its
+    name gets it.
+
+    ``mask`` has a bit for each message of the batch that it gets, the first one's the lowest of the
+    first byte; b"" stands for all.
+    """
+
+    uuid: bytes
+    mask: bytes
+
+
+@dataclass(slots=True)
+class SharedPut(BatchPut):
+    """A published batch that queues are bound to get; it is stored once, for all of them."""
+
+    shares: list[Share] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Bound(Entry):
+    """The slot's channels that match the pattern have this binding of a queue from here on.
+
+    ``version`` tells the newest word of a queue's primary: an older one changes nothing.
+    """
+
+    pattern: str
+    queue: str
+    uuid: bytes
+    version: int
+    selector: list[list[Any]] | None
+
+
+@dataclass(slots=True)
+class Unbound(Entry):
+    """They have it no more."""
+
+    pattern: str
+    uuid: bytes
+    version: int
+
+
+@dataclass(slots=True)
+class BindingsCarried(Entry):
+    """Bindings of a queue are, or are no more, with all slots that they concern: (pattern, lsn of
+    the entry that changed them)."""
+
+    number: int
+    carried: list[tuple[str, int]]
+
+
 @dataclass(slots=True)
 class Departed(Entry):
     """Messages of one queue that will leave it for others; they are unsettled until ``Cleared``.

@@ -28,5 +28,5 @@ def is_partition(name: str) -> bool:
 
 def partition_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Those of each partition, from those of the whole: all but what only the whole has."""
-    whole = ("partitions", "schedules")
+    whole = ("partitions", "schedules", "bindings")
     return {name: value for name, value in settings.items() if name not in whole}

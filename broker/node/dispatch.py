@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from broker.core.commands.handlers import HANDLERS
 from broker.core.commands.take_handlers import end_consumer
+from broker.core.services.service_handlers import SERVICE_HANDLERS
 from broker.core.session import Session
 from broker.errors import (
     ConsumerNotFound,
@@ -21,6 +22,7 @@ from broker.errors import (
 from broker.model import commands
 from broker.model.slots import slot_of
 from broker.names import CHANNEL_PREFIX, TRANSFER_PRODUCER
+from broker.node.calls import Calls
 from broker.node.census import Census
 from broker.node.federation import Federation
 from broker.node.inner_client import INNER_SESSION, InnerCommand
@@ -43,6 +45,7 @@ class Dispatch:
         census: Census,
         federation: Federation | None,
         active: dict[int, Replica],
+        now: int,
     ) -> None:
         self._reception = reception
         self._replicas = replicas
@@ -50,6 +53,9 @@ class Dispatch:
         self._census = census
         self._federation = federation
         self._active = active
+        self.calls = Calls(
+            reception, replicas, federation, self._require_replica, self._require_acting, now
+        )
 
     def take(self, now_ms: int, peer: bytes, frames: list[bytes]) -> None:
         """Takes one multipart; whatever it holds, the answer is a reply and never an exception."""
@@ -100,6 +106,9 @@ class Dispatch:
             handler(peer, session, command)
             return
         assert session is not None
+        if kind in SERVICE_HANDLERS:
+            self.calls.take(session, command, frames)
+            return
         if isinstance(command, commands.Stats) and command.queue is None:
             self._census.handle_all_stats(peer, session, command)
             return
@@ -146,6 +155,9 @@ class Dispatch:
             self._reception.refuse_malformed(guest.peer, bad)
             return
         try:
+            if type(command) in SERVICE_HANDLERS:
+                self.calls.take_of_guest(guest, command)
+                return
             self._require_turn(command)
             replica = self._replicas.find(self._slot_of(guest, command))
             if replica is None or not replica.machine.is_serving:

@@ -23,17 +23,20 @@ from broker.core.session import Session
 from broker.core.timing.schedules import Scheduled, note_schedule, put_scheduled, schedules_of
 from broker.errors import NotPrimary
 from broker.model.replies import Reply
+from broker.node.bindings import BindingCarrier
 from broker.node.census import Census
+from broker.node.channels.hub import Hub
 from broker.node.dispatch import Dispatch
 from broker.node.federation import Federation
 from broker.node.guests import GUEST
+from broker.node.inner_client import INNER_PEER, InnerClient
 from broker.node.put_order import PutOrder
 from broker.node.reception import Reception
 from broker.node.replica import Replica
 from broker.node.replicas import Replicas
 from broker.node.settings import NodeSettings
 from broker.node.stepping_down import dismiss_getters
-from broker.node.transfers import TRANSFER_PEER, Transfers
+from broker.node.transfers import Transfers
 from broker.node.turn import Turn, Unsynced, Written
 from broker.protocol.commands import VERSION
 from broker.storage.store import Store, WriteOps
@@ -79,11 +82,13 @@ class Node:
             self._census,
             self._federation,
             self._active,
+            now_ms,
         )
-        self._transfers = Transfers(
-            self._replicas, self._active, self._dispatch.take_transfer, self._may_act
-        )
-        self._reception.sessions.add_inner(self._transfers.session)
+        self._inner = inner = InnerClient(self._dispatch.take_inner)
+        self._reception.sessions.add_inner(inner.session)
+        self._transfers = Transfers(self._replicas, self._active, inner, self._may_act)
+        self._bindings = BindingCarrier(self._replicas, self._active, inner, self._may_act)
+        self._hub = Hub(self._reception, self._replicas, self._federation, inner)
 
     @classmethod
     def open(
@@ -118,11 +123,20 @@ class Node:
 
     @property
     def is_drained(self) -> bool:
-        return self._reception.draining and not self._unsynced
+        return self._reception.draining and not self._unsynced and not self._dispatch.calls.is_busy
 
     def receive(self, now_ms: int, peer: bytes, frames: list[bytes]) -> None:
         """Takes a client's multipart; the answer is a reply and never an exception."""
         self._dispatch.take(now_ms, peer, frames)
+
+    def note_subscription(self, topic: bytes, on: bool) -> None:
+        """A connection of the XPUB subscribes a prefix of topics, or gives it up."""
+        self._hub.note_subscription(topic, on)
+
+    def receive_raw(self, now_ms: int, frames: list[bytes]) -> None:
+        """Takes a raw publisher's multipart; what is none is counted."""
+        self._reception.now = max(self._reception.now, now_ms)
+        self._hub.raw.receive(frames)
 
     def _take_of_guest(self, guest: Session, frames: list[bytes]) -> None:
         self._dispatch.take_of_guest(guest, frames)
@@ -142,10 +156,7 @@ class Node:
         federation.steering.list_view(view)
         assert view.config is not None
         self._replicas.join(federation.ops, view.config.id, view.config.slots)
-        self._reception.welcome = {
-            "cluster": self._settings.cluster,
-            "slots": view.config.slots,
-        }
+        self._reception.welcome = {"cluster": self._settings.cluster, "slots": view.config.slots}
 
     def view_changed(self, now_ms: int, change: Change) -> None:
         self._require_federation(now_ms).steering.change(change)
@@ -218,7 +229,9 @@ class Node:
                 self._wake(slot)
         if self._order:
             self._order.forget_old(now)
+        self._dispatch.calls.step(now)
         self._transfers.step(now)
+        self._bindings.step(now)
         ops = federation.ops if federation is not None else WriteOps()
         written: Written = []
         replies = reception.take_replies()
@@ -230,9 +243,11 @@ class Node:
                 written.append((replica, replica.mark(lsn)))
             replies += replica.machine.replies
             replica.machine.replies = []
+        replies += self._hub.step(now, active)
         if federation is None:
             sync = self._write(ops, written)
-            return Turn(self._encode(replies), sync, self._wake_at())
+            published = self._hub.take_published()
+            return Turn(self._encode(replies), sync, self._wake_at(), published=published)
         return self._finish_federated(federation, replies, active, written, now)
 
     def _finish_federated(
@@ -254,7 +269,8 @@ class Node:
         sends += federation.forwarding.raw
         federation.forwarding.raw = []
         links = federation.gather(now, active)
-        return Turn(sends, sync, self._wake_at(), links, federation.steering.take_swaps())
+        swaps, published = federation.steering.take_swaps(), self._hub.take_published()
+        return Turn(sends, sync, self._wake_at(), links, swaps, published)
 
     def _wake(self, slot: int) -> None:
         replica = self._replicas.find(slot)
@@ -308,9 +324,10 @@ class Node:
         silence_at = self._reception.sessions.next_look_at()
         if silence_at is not None:
             instants.append(silence_at)
-        transfers_at = self._transfers.next_wake_at()
-        if transfers_at is not None:
-            instants.append(transfers_at)
+        for carrier in (self._dispatch.calls, self._transfers, self._bindings, self._hub):
+            carries_at = carrier.next_wake_at()
+            if carries_at is not None:
+                instants.append(carries_at)
         if self._federation is not None:
             instants.append(self._federation.next_wake_at(self._reception.now))
         return min(instants, default=None)
@@ -341,8 +358,8 @@ class Node:
             header["v"] = VERSION
             if federation is not None and peer[0] == GUEST:
                 federation.send_answer(peer, [pack(header), *frames])
-            elif peer == TRANSFER_PEER:
-                self._transfers.hear(header)
+            elif peer == INNER_PEER:
+                self._inner.hear(header)
             else:
                 sends.append((peer, [pack(header), *frames]))
         return sends

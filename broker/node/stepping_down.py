@@ -62,7 +62,8 @@ def _tell_unknown(replica: Replica, reception: Reception) -> None:
     error = OutcomeUnknown("the slot changed its primary before this was committed")
     machine = replica.machine
     waiting = [reply for answers in machine.answers.values() for reply in answers]
-    for reply in [*waiting, *machine.producers.take_waiting()]:
+    waiting += machine.producers.take_waiting() + machine.binding_work.take_waiting()
+    for reply in waiting:
         req = reply.header.get("req")
         if req is not None:
             reception.add_replies([failed(reply.peer, req, error)])

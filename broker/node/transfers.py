@@ -4,48 +4,46 @@
                <-- ok, or it was there already --                   -> Cleared
                <-- anything else --                                 -> again, in order, later
 
-Owns one session of the broker's own, whose puts go the way of any client's.  What it knows of puts
-under way is volatile: another reign begins again with the rows.  Law: a line's puts are sent in
+What it knows of puts under way is volatile: another reign begins again with the rows.  Law: a line's puts are sent in
 order, and a row goes only after its target said that it has the message.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgpack
 
 from broker.core.books.outbox import Line
+from broker.core.channels.ended import channel_of
+from broker.core.channels.sharing import drop_bound
 from broker.core.choosing.picked import Picked
 from broker.core.choosing.serving import frames_of
+from broker.core.choosing.sheet import runs_of
 from broker.core.leaving.departures import clear
 from broker.core.machine import SlotMachine
-from broker.core.session import Session
-from broker.errors import UnreadableMessage
+from broker.errors import QueueNotFound, UnreadableMessage
 from broker.limits import (
     DELAYED_LANES,
     PRIORITY_MAX,
     READ_BYTES,
     SEQUENCE_WINDOW,
-    SESSION_TIMEOUT_MAX,
     TRANSFER_BYTES_UNDER_WAY_MAX,
     TRANSFER_RETRY,
     TRANSFERS_UNDER_WAY_MAX,
 )
 from broker.model.commands import Put
-from broker.model.entries import Move
+from broker.model.entries import Move, Share
 from broker.model.stored_batch import StoredBatch
 from broker.names import OUTBOX, TRANSFER_PRODUCER
+from broker.node.inner_client import InnerClient
 from broker.node.replica import Replica
 from broker.node.replicas import Replicas
 from broker.protocol.due_column import due_times_of
 from broker.protocol.transfers import PUT_FIELDS
 
-#: No client's session has so short an id.
-TRANSFER_SESSION = b"$transfer"
-#: No client has so long a routing id.
-TRANSFER_PEER = b"\2" * 256
 #: What a put's columns keep; an instant was for the queue that is left.
 _COLUMNS_LEFT = "at_ms"
 
@@ -105,25 +103,22 @@ class _Asked:
 
 
 class Transfers:
-    """``put`` hands a put over as a session's; ``may_act`` says whether a slot is served now."""
+    """``client`` puts; ``may_act`` says whether a slot is served now."""
 
     def __init__(
         self,
         replicas: Replicas,
         active: dict[int, Replica],
-        put: Callable[[Session, Put], None],
+        client: InnerClient,
         may_act: Callable[[Replica, int], bool],
     ) -> None:
         self._replicas = replicas
         self._active = active
-        self._put = put
+        self._client = client
         self._may_act = may_act
         self._now = 0
-        self.session = Session(TRANSFER_SESSION, TRANSFER_PEER, "", SESSION_TIMEOUT_MAX, 0)
         #: slot -> whose courses these are, and target -> course
         self._courses: dict[int, tuple[SlotMachine, dict[str, _Course]]] = {}
-        self._asked: dict[int, _Asked] = {}
-        self._next_req = 1
         #: slot -> when it is looked at again
         self._looks: dict[int, int] = {}
 
@@ -192,11 +187,9 @@ class Transfers:
             except UnreadableMessage as error:
                 self._refused(machine, course, move, error.text)
                 return
-            put.req = self._next_req
-            self._next_req += 1
-            self._asked[put.req] = _Asked(machine, course, target, move.sequence)
+            asked = _Asked(machine, course, target, move.sequence)
             course.note_sent(move.sequence, move.size)
-            self._put(self.session, put)
+            self._client.ask(put, partial(self._hear, asked))
 
     def _refused(self, machine: SlotMachine, course: _Course, move: Move, text: str) -> None:
         machine.outbox.errors[move.target] = text
@@ -206,13 +199,12 @@ class Transfers:
 
     # Answers
 
-    def hear(self, header: dict[str, Any]) -> None:
+    def _hear(self, asked: _Asked, header: dict[str, Any]) -> None:
         """The answer to one put."""
-        asked = self._asked.pop(header.get("req", 0), None)
-        if asked is None or not self._is_current(asked):
+        if not self._is_current(asked):
             return
         machine, course = asked.machine, asked.course
-        if header["re"] == "ok":
+        if header["re"] == "ok" or self._is_nobodys(asked, header):
             if asked.sequence in course.under_way:
                 machine.outbox.errors.pop(asked.target, None)
             course.note_taken(asked.sequence)
@@ -223,6 +215,16 @@ class Transfers:
             machine.outbox.errors[asked.target] = f"{header['error']}: {header['text']}"
             course.turn_back(self._now + TRANSFER_RETRY)
             self._look_at(machine.slot, course.retry_at)
+
+    def _is_nobodys(self, asked: _Asked, header: dict[str, Any]) -> bool:
+        """True for a share of a queue that is no more: it ends as if it were taken, and counted."""
+        machine, sequence = asked.machine, asked.sequence
+        row = machine.outbox.lines.get(asked.target, {}).get(sequence)
+        if row is None or not isinstance(row[1], Share) or header["error"] != QueueNotFound.name:
+            return False
+        if sequence not in asked.course.taken:
+            drop_bound(machine, row[1])
+        return True
 
     def _is_current(self, asked: _Asked) -> bool:
         machine, courses = self._courses.get(asked.machine.slot, (None, {}))
@@ -243,10 +245,15 @@ class Transfers:
 def _put_of(machine: SlotMachine, number: int, move: Move) -> Put:
     """The put that makes a move, but for its ``req``."""
     batch = _read(machine, number, move)
-    *columns, bodies = frames_of([Picked(batch, move.first, move.count, 0)])
+    picked = _picked(batch, move)
+    *columns, bodies = frames_of(picked)
     properties = msgpack.unpackb(batch.properties) if batch.properties else {}
-    # A transaction's put was in no queue yet: its instants are for the target.
-    is_new = machine.queues[number].name == OUTBOX
+    source = machine.queues[number].name
+    channel = channel_of(source)
+    if channel is not None:
+        properties["channel"] = channel
+    # What a transaction puts, or was published, was in no queue yet: instants are for the target.
+    is_new = source == OUTBOX or channel is not None
     fields = {
         "priority": PRIORITY_MAX - move.extent.lane % DELAYED_LANES,
         **{name: value for name, value in properties.items() if name in PUT_FIELDS},
@@ -257,7 +264,8 @@ def _put_of(machine: SlotMachine, number: int, move: Move) -> Put:
     kept = columns[0] if columns and is_new else _kept(*columns)
     return Put(
         queue=move.target,
-        count=move.count,
+        uuid=move.uuid if isinstance(move, Share) else None,
+        count=sum(item.count for item in picked),
         producer=TRANSFER_PRODUCER + str(machine.slot).encode(),
         seq=move.sequence,
         columns=kept,
@@ -266,6 +274,14 @@ def _put_of(machine: SlotMachine, number: int, move: Move) -> Put:
         batch=bodies,
         **fields,
     )
+
+
+def _picked(batch: StoredBatch, move: Move) -> list[Picked]:
+    """What of the batch the move is about."""
+    if not isinstance(move, Share) or not move.mask:
+        return [Picked(batch, move.first, move.count, 0)]
+    runs = runs_of(int.from_bytes(move.mask, "little"), batch.first)
+    return [Picked(batch, first, count, 0) for first, count in runs]
 
 
 def _read(machine: SlotMachine, number: int, move: Move) -> StoredBatch:

@@ -8,6 +8,7 @@ from broker import limits
 from broker.errors import BadField
 from broker.model import commands as model
 from broker.model.patterns import require_pattern
+from broker.model.selector import Selector
 from broker.protocol import fields as check
 from broker.protocol.key_column import check_key
 from broker.protocol.schema import Schema
@@ -71,6 +72,12 @@ CHANNEL_SCHEMAS: dict[str, Schema] = {
     "subscribe": Schema(model.Subscribe, {"pattern": require_pattern, "sub": _POSITIVE}, {}),
     "unsubscribe": Schema(model.Unsubscribe, {"sub": _POSITIVE}, {}),
     "echo": Schema(model.Echo, {"topic": check_echo}, {}),
+    "bind": Schema(
+        model.Bind,
+        {"queue": check.name, "pattern": require_pattern, "selector": Selector.from_wire},
+        {},
+    ),
+    "unbind": Schema(model.Unbind, {"queue": check.name, "pattern": require_pattern}, {}),
     "dropped": Schema(
         model.Dropped, {"sub": _POSITIVE, "count": check.integer(1, check.INTEGER_MAX)}, {}
     ),

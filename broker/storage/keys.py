@@ -11,6 +11,7 @@
               ATTEMPTED  queue u32 | first position u64
               PRODUCER   queue u32 | producer id
               OUTBOX     queue u32 | sequence u64 | target's name
+              BINDING    0 u32 | uuid of the queue (16) | pattern
               PROMISE    the latest epoch that this copy has promised to a primary
     IDS     inst u32 | queue u32 | kind u8 | ...                       -> id_rows.py
               BATCH      first position u64
@@ -50,6 +51,7 @@ class StateKind(IntEnum):
     #: Of the store: an instance that a snapshot is being written into.
     PARTIAL = 7
     OUTBOX = 8
+    BINDING = 9
 
 
 #: Kinds whose rows go with their queue.
@@ -149,6 +151,10 @@ def producer_key(instance: int, number: int, producer: bytes) -> bytes:
 
 def outbox_key(instance: int, number: int, target: str, sequence: int) -> bytes:
     return _STATE_POSITION.pack(instance, StateKind.OUTBOX, number, sequence) + target.encode()
+
+
+def binding_key(instance: int, uuid: bytes, pattern: str) -> bytes:
+    return _STATE_QUEUE.pack(instance, StateKind.BINDING, 0) + uuid + pattern.encode()
 
 
 def kind_keys(instance: int, kind: StateKind) -> tuple[bytes, bytes]:

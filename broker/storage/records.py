@@ -30,6 +30,7 @@ from broker.errors import DataDamaged, FormatTooNew, UnreadableMessage
 from broker.limits import BATCH_COUNT_MAX
 from broker.model import entries
 from broker.model.stored_batch import Extent, StoredBatch
+from broker.storage import binding_records
 
 #: Version 2 has further kinds of entries and fields; rows of version 1 are read as they are.
 LOG_VERSION = 2
@@ -65,6 +66,10 @@ class Kind(IntEnum):
     QUEUE_UPDATED = 13
     INSTANCE_BEGUN = 15
     IDS_SWEPT = 14
+    BOUND = 16
+    UNBOUND = 17
+    SHARED_PUT = 18
+    BINDINGS_CARRIED = 19
     PUT_REPEATED = 20
     TIMED_PUT = 21
 
@@ -117,7 +122,7 @@ def epoch_of_row(row: bytes) -> int:
 
 def is_put_row(row: bytes) -> bool:
     """True for a row that a stored batch belongs to."""
-    return row[1] in (Kind.BATCH_PUT, Kind.TIMED_PUT)
+    return row[1] in (Kind.BATCH_PUT, Kind.TIMED_PUT, Kind.SHARED_PUT)
 
 
 def decode_stored_entry(lsn: int, row: bytes) -> entries.Entry:
@@ -353,6 +358,13 @@ _ENCODERS: dict[type[entries.Entry], tuple[Kind, Callable[[Any, int], list[Any]]
     ),
     entries.IdsSwept: (Kind.IDS_SWEPT, lambda entry, _: [entry.number, entry.batches]),
     entries.PutRepeated: (Kind.PUT_REPEATED, lambda entry, _: [entry.number, entry.sources]),
+    entries.SharedPut: (
+        Kind.SHARED_PUT,
+        lambda entry, crc: [_encode_put(entry, crc), binding_records.encode_shares(entry)],
+    ),
+    entries.Bound: (Kind.BOUND, binding_records.encode_bound),
+    entries.Unbound: (Kind.UNBOUND, binding_records.encode_unbound),
+    entries.BindingsCarried: (Kind.BINDINGS_CARRIED, binding_records.encode_carried),
 }
 _DECODERS: dict[Kind, Callable[[list[Any], int], entries.Entry]] = {
     Kind.EPOCH_START: lambda values, _: entries.EpochStart(*values),
@@ -376,4 +388,10 @@ _DECODERS: dict[Kind, Callable[[list[Any], int], entries.Entry]] = {
     Kind.PUT_REPEATED: lambda values, _: entries.PutRepeated(
         values[0], [(producer, seq) for producer, seq in values[1]]
     ),
+    Kind.SHARED_PUT: lambda values, now: binding_records.decode_shared(
+        _decode_put(values[0], now), values[1]
+    ),
+    Kind.BOUND: lambda values, _: entries.Bound(*values),
+    Kind.UNBOUND: lambda values, _: entries.Unbound(*values),
+    Kind.BINDINGS_CARRIED: binding_records.decode_carried,
 }

@@ -15,7 +15,7 @@ import msgpack
 from broker.cluster.slot_log import Proposed, SlotLog
 from broker.core.applying import apply_committed
 from broker.core.books.ledger import Ledger
-from broker.core.machine import SlotMachine
+from broker.core.machine import UUID_BYTES, SlotMachine
 from broker.errors import DataDamaged, FormatTooNew
 from broker.storage import keys
 from broker.storage.records import decode_log_row
@@ -63,6 +63,7 @@ def open_machine(
         _read_rows(store, instance, machine)
         # The first version had no outbox.
         _read_outbox(store, instance, machine, meta.get("outbox", {}))
+        _read_bindings(store, instance, machine)
     _read_log(store, instance, slot_store, machine)
     # A trim may have been carried out after the checkpoint, and its entry be not applied here.
     first_lsn = _first_lsn(store, instance, slot_store.trim_lsn, log)
@@ -113,6 +114,14 @@ def _read_outbox(
         for number, rest, row in _state_rows(store, instance, keys.StateKind.OUTBOX)
     }
     machine.outbox.load(next_sequences, rows)
+
+
+def _read_bindings(store: Store, instance: int, machine: SlotMachine) -> None:
+    rows = {
+        (rest[:UUID_BYTES], rest[UUID_BYTES:].decode()): _unpacked(row, "a binding")
+        for _, rest, row in _state_rows(store, instance, keys.StateKind.BINDING)
+    }
+    machine.bindings.load(rows)
 
 
 def _state_rows(

@@ -309,6 +309,9 @@ class SlotStore:
         for (number, target, sequence), row in machine.outbox.take_dirty().items():
             key = keys.outbox_key(self.instance, number, target, sequence)
             _put_or_delete(ops, key, None if row is None else msgpack.packb(row))
+        for (uuid, pattern), row in machine.bindings.take_dirty().items():
+            key = keys.binding_key(self.instance, uuid, pattern)
+            _put_or_delete(ops, key, None if row is None else msgpack.packb(row))
         self._erase_deleted(ops)
         log = machine.log
         meta = {

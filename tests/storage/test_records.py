@@ -29,6 +29,16 @@ def timed_put() -> entries.TimedPut:
     return entries.TimedPut(3, body, sources=[(b"p", 2)], ids=b"", step=7)
 
 
+def shared_put() -> entries.SharedPut:
+    extent = Extent(BODY.lane, BODY.first, BODY.count)
+    place = (extent, BODY.first, BODY.count, 0, BODY.size, b"")
+    shares = [
+        entries.Share("q", 2**40, *place, b"u" * 16, b""),
+        entries.Share("r", 0, *place, b"v" * 16, b"\2"),
+    ]
+    return entries.SharedPut(3, BODY, [(b"p", 0)], shares=shares)
+
+
 ENTRIES: list[entries.Entry] = [
     entries.EpochStart(7),
     entries.QueueDeclared(3, b"u" * 16, "a.b", {"lease_ms": 5_000, "ttl_ms": None}),
@@ -57,6 +67,10 @@ ENTRIES: list[entries.Entry] = [
     entries.PutRepeated(3, [(b"p", 2**40)]),
     entries.Cleared(3, "dead", [(2**40, 1)], [(2, 3)], {5: (3, 600)}),
     entries.InstanceBegun(3, b"billing", 2**61),
+    shared_put(),
+    entries.Bound("orders.>", "q", b"u" * 16, 2**61, [["size", ">", 10]]),
+    entries.Unbound("orders.>", b"u" * 16, 2**61),
+    entries.BindingsCarried(3, [("orders.>", 2**40)]),
 ]
 LANES = st.integers(0, 9)
 NUMBERS = st.integers(0, 2**62)
@@ -80,7 +94,8 @@ def facts(value: Any) -> Any:
     body = value.body
     place = (body.lane, body.first, body.count, body.size, body.expires_at)
     step = value.step if isinstance(value, entries.TimedPut) else 0
-    return value.number, place, body.due_times, step, value.sources, value.ids
+    shares = value.shares if isinstance(value, entries.SharedPut) else []
+    return value.number, place, body.due_times, step, value.sources, value.ids, shares
 
 
 def slots(body: StoredBatch) -> list[Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from broker.model.entries import Move
+from broker.model.entries import Move, Share
 from broker.model.stored_batch import Extent
 
 #: (queue number, target, sequence)
@@ -21,6 +21,8 @@ RowKey = tuple[int, str, int]
 Line = dict[int, tuple[int, Move]]
 #: A sequence is epoch u30 | number u32.
 _EPOCH_SHIFT = 32
+#: What a row has behind its extent; that of a share has more.
+_MOVE_FIELDS = 5
 
 
 class Outbox:
@@ -35,6 +37,9 @@ class Outbox:
         self._floor = 0
         #: target -> why it took nothing when it was last asked; known in this reign.
         self.errors: dict[str, str] = {}
+        #: Batches that several queues get, as (queue number, first position) -> rows (target,
+        #: sequence) whose end is not proposed; known in this reign.
+        self.shared: dict[tuple[int, int], dict[tuple[str, int], None]] = {}
         #: Rows touched since the last checkpoint.
         self._dirty: set[RowKey] = set()
 
@@ -54,6 +59,7 @@ class Outbox:
         self._floor = epoch << _EPOCH_SHIFT
         self._proposed.clear()
         self.errors.clear()
+        self.shared.clear()
 
     def add(self, number: int, move: Move) -> None:
         """A departure is committed."""
@@ -80,6 +86,10 @@ class Outbox:
             gone = [(sequence, 1) for sequence, (source, _) in line.items() if source == number]
             self.remove(target, gone)
 
+    def holds(self, number: int) -> bool:
+        """True while something of the queue is on its way."""
+        return any(source == number for line in self.lines.values() for source, _ in line.values())
+
     def moves(self) -> list[tuple[int, Move]]:
         """(number of the source queue, move) of all that is pending."""
         return [row for line in self.lines.values() for row in line.values()]
@@ -94,7 +104,8 @@ class Outbox:
                 rows[key] = None
             else:
                 m = found[1]
-                rows[key] = [m.extent, m.first, m.count, m.attempts, m.size, m.note]
+                share = [m.uuid, m.mask] if isinstance(m, Share) else []
+                rows[key] = [m.extent, m.first, m.count, m.attempts, m.size, m.note, *share]
         self._dirty.clear()
         return rows
 
@@ -103,5 +114,6 @@ class Outbox:
         self.next_sequences = next_sequences
         for number, target, sequence in sorted(rows, key=lambda key: key[2]):
             extent, *rest = rows[number, target, sequence]
-            move = Move(target, sequence, Extent(*extent), *rest)
+            make = Share if len(rest) > _MOVE_FIELDS else Move
+            move = make(target, sequence, Extent(*extent), *rest)
             self.lines.setdefault(target, {})[sequence] = (number, move)

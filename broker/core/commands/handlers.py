@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from broker.core.channels.binding_handlers import handle_bind, handle_copy, handle_unbind
+from broker.core.channels.bound_publishing import handle_publish_anywhere
 from broker.core.channels.declaring import (
     handle_declare_channel,
     handle_delete_channel,
     handle_update_channel,
 )
 from broker.core.channels.history import handle_history
-from broker.core.channels.publishing import handle_publish
 from broker.core.commands.browsing import handle_browse
 from broker.core.commands.named_producers import handle_producer
 from broker.core.commands.put_handlers import handle_put
@@ -65,7 +65,7 @@ HANDLERS: dict[type[commands.Command], Handler] = {
     commands.Redrive: handle_redrive,
     commands.Transact: handle_transact,
     commands.Producer: handle_producer,
-    commands.Publish: handle_publish,
+    commands.Publish: handle_publish_anywhere,
     commands.History: handle_history,
     commands.DeclareChannel: handle_declare_channel,
     commands.UpdateChannel: handle_update_channel,

@@ -13,6 +13,7 @@ from broker.core.applying import leaving_of
 from broker.core.books.bodies import Bodies
 from broker.core.books.lane_stream import LaneStream
 from broker.core.books.ledger import Ledger
+from broker.core.channels.carrying import binding_stats
 from broker.core.choosing.serving import read_back
 from broker.core.leaving.departures import departing_stats
 from broker.core.leaving.redrive import redrive_stats
@@ -71,6 +72,7 @@ def stats_of(machine: SlotMachine, queue: Queue) -> dict[str, Any]:
         "consumer_list": _consumer_list(queue),
         "rates": queue.rates.per_second(machine.now, counters),
         **schedule_stats(machine, queue),
+        **binding_stats(machine, queue),
         "settings": ledger.settings.as_map(),
         "counters": counters,
     }

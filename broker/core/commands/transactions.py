@@ -20,7 +20,7 @@ from broker.core.books.portion import Portion
 from broker.core.books.producers import Key, Verdict
 from broker.core.books.tags import decode_tag
 from broker.core.claims import ClaimedPart, can_claim, claim, of_holder
-from broker.core.commands.put_handlers import properties_of
+from broker.core.commands.put_handlers import properties_of, seal_put
 from broker.core.commands.settle_handlers import tagged_queue, take_held
 from broker.core.leaving.departures import moves_of, propose_departure, settle, settled_parts
 from broker.core.machine import SlotMachine
@@ -149,6 +149,10 @@ def _put_away(machine: SlotMachine, number: int, put: Put) -> list[Move]:
     Nothing there comes due or expires: the instants are the move's, for the target.
     """
     outbox = machine.queues[number]
+    if outbox.open_put is not None:
+        # What was published in this turn stands before it, and grows no more.
+        seal_put(outbox.open_put, outbox)
+        outbox.open_put = None
     lane = limits.PRIORITY_MAX - put.priority
     body = StoredBatch(
         lane,

@@ -6,6 +6,7 @@ limits, deliveries.  What a queue is made of cannot change under it.
 
 from __future__ import annotations
 
+from broker.core.channels.carrying import note_change
 from broker.core.choosing.exclusive import appoint
 from broker.core.choosing.fitting_choice import fit_choice
 from broker.core.commands.settle_handlers import answer_after
@@ -31,7 +32,8 @@ def handle_update(machine: SlotMachine, session: Session, command: Update) -> No
     require_sound(queue.name, settings)
     _require_changeable(queue, settings)
     if settings != queue.settings:
-        machine.propose(QueueUpdated(queue.ledger.number, settings.as_map()))
+        lsn = machine.propose(QueueUpdated(queue.ledger.number, settings.as_map()))
+        note_change(machine, queue, settings, lsn)
         _adopt(machine, queue, settings)
     if command.req is not None:
         fields = {"uuid": queue.ledger.uuid, "settings": settings.as_map()}

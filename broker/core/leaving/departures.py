@@ -18,10 +18,19 @@ from typing import Any
 import msgpack
 
 from broker.core.books.portion import Portion
+from broker.core.channels.sharing import end_share
 from broker.core.claims import ClaimedPart
 from broker.core.machine import SlotMachine
 from broker.core.queue import Queue
-from broker.model.entries import Cleared, Departed, LaneTotals, Move, Settled, SettleReason
+from broker.model.entries import (
+    Cleared,
+    Departed,
+    LaneTotals,
+    Move,
+    Settled,
+    SettleReason,
+    Share,
+)
 from broker.model.replies import Reply
 from broker.model.stored_batch import Extent
 
@@ -32,6 +41,8 @@ DEATHS = {
     SettleReason.EXHAUSTED: "attempts",
     SettleReason.OVERFLOWED: "overflow",
 }
+#: How the note of a dead letter begins, behind the header of its map.
+_DEATH: bytes = msgpack.packb("death")
 #: (first position, attempts) -> the note of a move
 Note = Callable[[int, int], bytes]
 
@@ -90,6 +101,11 @@ def leave(
         return bytes(msgpack.packb({"death": death, "delay_ms": 0}))
 
     _propose(machine, queue, moves_of(machine, queue, parts, target, note))
+
+
+def tells_death(move: Move) -> bool:
+    """True for a dead letter; its note is not read for that."""
+    return move.note[1 : 1 + len(_DEATH)] == _DEATH
 
 
 def depart(
@@ -155,10 +171,14 @@ def _by_batch(part: ClaimedPart) -> list[tuple[Extent, int, int]]:
 
 def clear(machine: SlotMachine, queue: Queue, target: str, taken: list[Move]) -> None:
     """Proposes that moves to a target are done, as far as nobody did; they come in order."""
-    if queue.deleted:
+    if queue.deleted and queue.channel is None:
         return
     entry = Cleared(queue.ledger.number, target, [], [], {})
     for move in taken:
+        if isinstance(move, Share):
+            if end_share(machine.outbox, queue, move, entry):
+                _append(entry.sequences, move.sequence, 1)
+            continue
         found = queue.departing.find(move.first)
         if found is None or found[1] is not move:
             continue

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from broker.cluster.slot_log import Proposed
 from broker.core.transient.memory_bodies import MemoryBodies
-from broker.model.entries import Entry, QueueDeclared, QueueDeleted, QueueUpdated
+from broker.model.entries import BindingsCarried, Entry, QueueDeclared, QueueDeleted, QueueUpdated
 
 #: A reign's first position, in epochs: no reign puts more than so many messages into one queue, so
 #: that a position of a lost message is never given to another.
 POSITIONS_PER_EPOCH = 1 << 40
 
 #: What is durable of a transient queue: that it is there, and how.
-_LOGGED = (QueueDeclared, QueueUpdated, QueueDeleted)
+_LOGGED = (QueueDeclared, QueueUpdated, QueueDeleted, BindingsCarried)
 
 
 def is_logged(entry: Entry) -> bool:

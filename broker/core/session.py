@@ -6,8 +6,13 @@ and gets that wait, which are answered once.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from broker import limits
 from broker.model.selector import Selector
+
+if TYPE_CHECKING:
+    from broker.core.services.call import Call, Worker
 
 #: (slot, queue number)
 Place = tuple[int, int]
@@ -15,6 +20,7 @@ Place = tuple[int, int]
 
 class Session:
     __slots__ = (
+        "calls",
         "client",
         "closed",
         "consumers",
@@ -25,6 +31,7 @@ class Session:
         "queues",
         "resumes",
         "timeout_ms",
+        "workers",
     )
 
     def __init__(
@@ -42,6 +49,9 @@ class Session:
         self.gets = 0
         #: The places of all queues that it took from; a dict for its order.
         self.queues: dict[Place, None] = {}
+        #: req -> call that is not over, and worker number -> worker.
+        self.calls: dict[int, Call] = {}
+        self.workers: dict[int, Worker] = {}
         #: The id of the client's former session, whose messages it may take again.
         self.resumes = b""
 

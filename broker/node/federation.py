@@ -35,6 +35,7 @@ from broker.cluster.view import Owned
 from broker.core.session import Session
 from broker.errors import NotAnEnvelope, UnknownVersion
 from broker.limits import REPLICA_RETRY
+from broker.node.call_forwarding import CallForwarding
 from broker.node.forwarding import Forwarding
 from broker.node.guests import Guests
 from broker.node.peers import Arrival, Peers
@@ -76,6 +77,11 @@ class Federation:
         self.forwarding = Forwarding(
             me.broker, self.peers, self.steering, reception.sessions, order
         )
+        self.calls = CallForwarding(
+            me.broker, self.peers, self.steering, reception.sessions, self.forwarding
+        )
+        #: Ends the calls of a slot whose reign is over.
+        self.end_services: Callable[[Replica], None] = lambda _replica: None
         self.snapshots = Snapshots(store, replicas, self.peers, me)
         #: Slots to look at in this turn, by number.
         self.active: dict[int, Replica] = {}
@@ -217,8 +223,10 @@ class Federation:
         self._take_forward(self.guests.of(header.broker, message, now), message.raw)
 
     def _take_answer(self, header: LinkHeader, message: Answer, now: int) -> None:
-        if not self.take_count(header.broker, message):
-            self.forwarding.take_answer(header.broker, message)
+        for take in (self.take_count, self.calls.take_answer):
+            if take(header.broker, message):
+                return
+        self.forwarding.take_answer(header.broker, message)
 
     def _take_asked(self, header: LinkHeader, message: Question, now: int) -> None:
         self.take_question(header.broker, message)
@@ -235,6 +243,7 @@ class Federation:
         """What was under way for clients, in either direction, is lost."""
         self.link_began_anew(broker)
         self.forwarding.break_stream(broker, now)
+        self.calls.break_stream(broker)
         for guest in self.guests.take_all(broker):
             self._reception.release(guest, charge=False)
 
@@ -267,6 +276,7 @@ class Federation:
         steering = self.steering
         owned = steering.view.slots[slot]
         self.forwarding.follow_primary(slot, now)
+        self.calls.follow_primary(slot)
         replica = self._replicas.find(slot)
         if replica is not None and replica.primary is not None:
             if owned.config.epoch > replica.primary.epoch:
@@ -309,6 +319,7 @@ class Federation:
     def step_down(self, replica: Replica, now: int) -> None:
         """The reign is over; whoever waits on it is told."""
         self._reception.count("stepped_down")
+        self.end_services(replica)
         step_down(replica, self._reception, self.forwarding, self.guests, self._order, now)
         # What was written for the slot is part of what is read anew.
         self._replicas.write(self.ops)

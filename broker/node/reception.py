@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from broker import limits
 from broker.core.commands.settle_handlers import return_of_session
@@ -19,6 +19,9 @@ from broker.node.replicas import Replicas
 from broker.node.settings import NodeSettings
 from broker.protocol.commands import Malformed, name_of
 
+if TYPE_CHECKING:
+    from broker.node.calls import Calls
+
 _NEW_WORK = (
     commands.Put,
     commands.Get,
@@ -27,7 +30,7 @@ _NEW_WORK = (
     commands.Publish,
     commands.DeclareChannel,
 )
-_CONTEXT = ("cmd", "queue", "channel", "consumer", "producer", "seq")
+_CONTEXT = ("cmd", "queue", "channel", "service", "consumer", "worker", "call", "producer", "seq")
 _WELCOME_LIMITS = {
     "message_bytes_max": limits.MESSAGE_BYTES_MAX,
     "batch_bytes_max": limits.BATCH_BYTES_MAX,
@@ -55,6 +58,8 @@ class Reception:
         self.sessions = Sessions()
         #: Set in a cluster: what of these sessions is with other brokers.
         self.forwarding: Forwarding | None = None
+        #: What these sessions have to do with services.
+        self.calls: Calls
         #: Ends what a session subscribed; the hub's.
         self.end_subscriptions: Callable[[Session], None] = lambda _session: None
         #: Takes what happened to sessions and queues; the hub's.
@@ -126,6 +131,8 @@ class Reception:
             "limits": _WELCOME_LIMITS,
             **self.welcome,
         }
+        if self._settings.publish_addresses:
+            header["channels"] = list(self._settings.publish_addresses)
         if command.req is not None:
             header["req"] = command.req
         self._replies.append(Reply(peer, header))
@@ -181,6 +188,7 @@ class Reception:
 
     def release(self, session: Session, charge: bool) -> None:
         """What a session, or a guest, held of the slots that are served here comes back."""
+        self.calls.end_session(session)
         for slot, number in session.queues:
             replica = self._replicas.find(slot)
             if replica is None or not replica.machine.is_serving:
@@ -210,6 +218,7 @@ class Reception:
     def begin_drain(self) -> None:
         """Waiting gets fail by name now; consumers hear it with the farewell."""
         self.draining = True
+        self.calls.begin_drain()
         error = ShuttingDown("this broker is shutting down")
         for replica in self._replicas:
             for queue in replica.machine.queues.values():
@@ -218,6 +227,7 @@ class Reception:
                     self._replies.append(failed(getter.session.peer, getter.req, error))
 
     def farewells(self) -> list[Reply]:
+        self.calls.close()
         for session in self.sessions:
             self._tell_closed(session.peer, "this broker is shutting down")
         return self.take_replies()

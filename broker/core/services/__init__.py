@@ -1,0 +1,1 @@
+"""Request and reply: who serves a name, which calls wait for it, and how each of them ends."""

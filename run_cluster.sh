@@ -123,6 +123,11 @@ free_port() {
         'import socket; print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])'
 }
 
+# It may listen a while before it answers.  A cluster that nobody made yet is an answer, too.
+does_etcd_answer() {
+    admin info >/dev/null 2>"$dir/waiting" || ! grep -q coordinator_unreachable "$dir/waiting"
+}
+
 start_etcd() {
     if pid_of etcd >/dev/null; then return; fi
     local program port=${endpoints##*:} peers
@@ -134,11 +139,14 @@ start_etcd() {
         --listen-client-urls "$endpoints" --advertise-client-urls "$endpoints" \
         --listen-peer-urls "$peers" --initial-advertise-peer-urls "$peers" \
         --initial-cluster "etcd=$peers"
-    local pid=$!
-    until (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
+    local pid=$! deadline=$((SECONDS + ready_seconds))
+    until (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null && does_etcd_answer; do
         if ! kill -0 "$pid" 2>/dev/null; then
             tail -n 3 "$dir/etcd/log" >&2
             fail "etcd has ended; its log is $dir/etcd/log"
+        fi
+        if ((SECONDS >= deadline)); then
+            fail "etcd does not answer within $ready_seconds s; its log is $dir/etcd/log"
         fi
         sleep 0.1
     done

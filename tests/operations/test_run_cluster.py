@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -54,6 +54,32 @@ class LocalCluster:
             timeout=2 * DEADLINE_S,
             check=False,
         )
+
+    @contextmanager
+    def in_front(self, *args: str) -> Iterator[subprocess.Popen[str]]:
+        """The script as it stays at a terminal, once it has said that all is started."""
+        process = subprocess.Popen(
+            [SCRIPT, *args],
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            process_group=0,
+        )
+        with process:
+            assert process.stdout is not None
+            try:
+                said: list[str] = []
+                for line in process.stdout:
+                    said.append(line)
+                    if "Ctrl-C" in line:
+                        break
+                else:
+                    raise AssertionError("".join(said) + self.logs)
+                yield process
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def endpoint(self, number: int) -> str:
         return f"tcp://127.0.0.1:{self.base_port + 10 * (number - 1)}"
@@ -123,6 +149,13 @@ def take(client: Client, count: int) -> dict[str, list[str]]:
     return taken
 
 
+def take_both(client: Client) -> list[str]:
+    messages = client.queue("orders").consume(timeout=DEADLINE_S)
+    bodies = [str(message.body) for message in islice(messages, 2)]
+    messages.close()
+    return bodies
+
+
 def test_a_cluster_goes_on_without_one_broker_takes_it_back_and_stops(
     cluster: LocalCluster,
 ) -> None:
@@ -147,20 +180,13 @@ def test_a_cluster_goes_on_without_one_broker_takes_it_back_and_stops(
 
 def test_ctrl_c_stops_everything_and_the_data_stay(cluster: LocalCluster) -> None:
     for body in ("first", "second"):
-        process = subprocess.Popen(
-            [SCRIPT, "1"], env=cluster.env, stdout=subprocess.PIPE, text=True, process_group=0
-        )
-        assert process.stdout is not None
-        assert any("Ctrl-C" in line for line in process.stdout), cluster.logs
-        with Client(cluster.endpoint(1)) as client:
-            client.queue("orders").put(body).wait(timeout=DEADLINE_S)
-            if body == "second":
-                messages = client.queue("orders").consume(timeout=DEADLINE_S)
-                assert [message.body for message in islice(messages, 2)] == ["first", "second"]
-                messages.close()
-        os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(DEADLINE_S) == 0
-        process.stdout.close()
+        with cluster.in_front("1") as process:
+            with Client(cluster.endpoint(1)) as client:
+                client.queue("orders").put(body).wait(timeout=DEADLINE_S)
+                if body == "second":
+                    assert take_both(client) == ["first", "second"]
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.wait(DEADLINE_S) == 0
         assert not any(cluster.runs(name) for name in cluster.names)
 
 

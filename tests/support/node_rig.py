@@ -136,6 +136,8 @@ class NodeRig:
         #: What is to go to other brokers and to the coordinator, for who carries it.
         self.links: list[tuple[str, list[bytes]]] = []
         self.swaps: list[Swap] = []
+        #: Multiparts for the sockets of subscribers.
+        self.published: list[list[bytes]] = []
         self._random = Random(7)
         self._req = 0
         self._token: int | None = None
@@ -171,6 +173,7 @@ class NodeRig:
         self.sent += sent
         self.links += turn.links
         self.swaps += turn.swaps
+        self.published += turn.published
         self._token = turn.sync if turn.sync is not None else self._token
         self.wake_at = turn.wake_at
         return sent

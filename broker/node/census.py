@@ -24,8 +24,9 @@ from broker.node.reception import Reception
 from broker.node.replicas import Replicas
 from broker.protocol.commands import VERSION, Malformed, decode_command
 
-#: ``deleted_messages`` went with their queues.
-_TOTALS = (*TOTALS, "queues", "deleted_messages")
+#: ``deleted_messages`` went with their queues, ``unroutable`` ones were published for queues that
+#: were deleted before they came there.
+_TOTALS = (*TOTALS, "queues", "deleted_messages", "unroutable")
 
 
 class _Gathering:
@@ -152,6 +153,7 @@ class Census:
                 for name, number in totals_of(queue).items():
                     totals[name] += number
             totals["deleted_messages"] += replica.machine.deleted_messages
+            totals["unroutable"] += replica.machine.unroutable
         return {"stats": totals, "served": self._served()}
 
     def _served(self) -> list[int]:

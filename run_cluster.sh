@@ -12,7 +12,8 @@
 # From the environment:
 #   MSGQUEUE_CLUSTER_DIR  the folder of it all                            (./msgqueue-cluster)
 #   BASE_PORT             clients of broker I: BASE_PORT + 10 * (I - 1);
-#                         the other brokers, two above                    (5570)
+#                         subscribers, one above; the other brokers, two;
+#                         raw publishers, three                           (5570)
 #   ETCD_PORT             where etcd listens                              (a free port)
 #   ETCD_ENDPOINTS        URLs of an etcd that runs already; else one is started
 #   MSGQUEUE_CLUSTER      the cluster's name                              (local)
@@ -154,18 +155,21 @@ start_etcd() {
 
 # --- Brokers
 
-clients_of() { echo "tcp://127.0.0.1:$((base_port + 10 * ($1 - 1)))"; }    # NUMBER
-links_of() { echo "tcp://127.0.0.1:$((base_port + 10 * ($1 - 1) + 2))"; } # NUMBER
+address_of() { echo "tcp://127.0.0.1:$((base_port + 10 * ($1 - 1) + $2))"; } # NUMBER OFFSET
+clients_of() { address_of "$1" 0; }                                          # NUMBER
 
 start_broker() { # NUMBER
-    local name=b$1 clients links
+    local name=b$1 clients channels links raw address
     if pid_of "$name" >/dev/null; then return; fi
-    clients=$(clients_of "$1") links=$(links_of "$1")
-    require_free "${clients##*:}" BASE_PORT
-    require_free "${links##*:}" BASE_PORT
+    clients=$(clients_of "$1") channels=$(address_of "$1" 1)
+    links=$(address_of "$1" 2) raw=$(address_of "$1" 3)
+    for address in "$clients" "$channels" "$links" "$raw"; do
+        require_free "${address##*:}" BASE_PORT
+    done
     mkdir -p "$dir/$name"
     launch "$name" "$root/.venv/bin/python" -m broker --data "$dir/$name/data" \
-        --broker-id "$name" --listen "$clients" --links "$links"
+        --broker-id "$name" --listen "$clients" --links "$links" \
+        --publish-listen "$channels" --raw-listen "$raw"
     started[$1]=$!
 }
 

@@ -17,6 +17,8 @@ class NodeSettings:
     cluster: str = ""
     slots: int = limits.SLOTS_DEFAULT
     auto_declare: bool = True
+    #: Where subscribers connect, as a welcome tells it; none where nobody publishes.
+    publish_addresses: tuple[str, ...] = ()
     sessions_max: int = limits.SESSIONS_MAX
     log_kept_bytes: int = limits.LOG_KEPT_BYTES_ALONE
     checkpoint_bytes: int = limits.CHECKPOINT_BYTES

@@ -53,6 +53,11 @@ class Config:
     slots: int = limits.SLOTS_DEFAULT
     sync: str = "auto"
     drain: int = limits.DRAIN_MAX
+    #: "" is off.
+    publish_listen: str = "tcp://127.0.0.1:5571"
+    raw_listen: str = "tcp://127.0.0.1:5573"
+    #: Empty is where the subscribers' socket listens.
+    advertise_publish: tuple[str, ...] = ()
     cluster: str = ""
     broker_id: str = ""
     etcd: tuple[str, ...] = ()
@@ -71,13 +76,18 @@ class Config:
     def __post_init__(self) -> None:
         if not self.listen:
             raise ConfigError("listen names no address")
-        for address in self.listen:
-            if not is_local(require_listen_address(address)) and not self.insecure:
+        for address in (*self.listen, self.publish_listen, self.raw_listen):
+            if address and not is_local(require_listen_address(address)) and not self.insecure:
                 raise ConfigError(
                     f"{address} can be reached from other machines, and connections are neither"
                     " encrypted nor authenticated: listen on loopback, or accept it with"
                     " --insecure"
                 )
+        if not self.advertise_publish and not names_one_host(self.publish_listen):
+            raise ConfigError(
+                f"publish_listen: {self.publish_listen} is no address to connect to: tell"
+                " subscribers one by advertise_publish"
+            )
         if self.cluster:
             _require_whole_cluster(self)
         else:
@@ -143,7 +153,7 @@ class Field:
     @property
     def is_list(self) -> bool:
         """A flag that may be repeated; elsewhere a list, or one text with commas."""
-        return self.name in ("listen", "advertise", "etcd")
+        return self.name in ("listen", "advertise", "advertise_publish", "etcd")
 
     @property
     def variable(self) -> str:
@@ -171,6 +181,10 @@ def _list_of(parse: Callable[[str], str]) -> Callable[[object], tuple[str, ...]]
 
 def _address(parse: Callable[[str], str]) -> Callable[[object], str]:
     return lambda value: parse(_parse_text(value))
+
+
+def _parse_address_or_off(value: object) -> str:
+    return require_listen_address(_parse_text(value)) if value != "" else ""
 
 
 def _parse_path(value: object) -> Path:
@@ -238,6 +252,27 @@ FIELDS: tuple[Field, ...] = (
     Field("slots", _integer(1, 1_024), "N", "Parts of the hash ring; fixed with the data.", "64"),
     Field("sync", _one_of("auto", "inline", "thread"), "MODE", "Who waits for the disk.", "auto"),
     Field("drain", parse_ms, "TIME", "How long an end by SIGTERM may take.", "10s"),
+    Field(
+        "publish_listen",
+        _parse_address_or_off,
+        "URL",
+        'Where subscribers of channels connect; "" is off.',
+        "tcp://127.0.0.1:5571",
+    ),
+    Field(
+        "raw_listen",
+        _parse_address_or_off,
+        "URL",
+        'Where raw publishers connect; "" is off.',
+        "tcp://127.0.0.1:5573",
+    ),
+    Field(
+        "advertise_publish",
+        _list_of(require_reachable_address),
+        "URL",
+        "Where subscribers are told to connect; may be given more than once.",
+        "where it listens",
+    ),
     Field("cluster", require_id, "NAME", "The cluster that this broker belongs to.", NONE),
     Field("broker_id", require_id, "ID", "This broker's name in its cluster, for good.", NONE),
     Field(

@@ -15,6 +15,7 @@ import socket
 import struct
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,10 +49,17 @@ class _Connection:
 
 
 class Connections:
-    """Follows the monitor of ``router``; ``counters`` tell what was refused and cut."""
+    """Follows the monitor of ``router``, or of another socket that listens; ``counters`` tell what
+    was refused and cut.  ``forgotten`` hears of each descriptor whose connection is over."""
 
-    def __init__(self, router: zmq.Socket[bytes], connections_max: int) -> None:
+    def __init__(
+        self,
+        router: zmq.Socket[bytes],
+        connections_max: int,
+        forgotten: Callable[[int], None] = lambda _fd: None,
+    ) -> None:
         self.counters: Counter[str] = Counter()
+        self._forgotten = forgotten
         #: Peers that delivered something since the last ``cut_unread``.
         self.heard: set[bytes] = set()
         self._max = connections_max
@@ -69,6 +77,10 @@ class Connections:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def is_open(self, fd: int) -> bool:
+        """False for a connection that is over, when all events are read."""
+        return fd in self._open
 
     def follow(self) -> None:
         """Takes all events that wait; opens beyond the bound push out the longest silent one."""
@@ -117,6 +129,12 @@ class Connections:
         self.counters["cut_unread"] += cut
         return cut
 
+    def cut(self, fd: int, reason: str) -> None:
+        """Ends a connection that does what none may do; ``reason`` names the counter."""
+        connection = self._open.get(fd)
+        if connection is not None:
+            self.counters[f"cut_{reason}"] += self._cut(fd, connection)
+
     def cut_slow(self, peer: bytes) -> None:
         """Ends the connection of a peer whose pipe is full: its session can be told nothing."""
         fd = self._fd_of.get(peer)
@@ -139,6 +157,8 @@ class Connections:
     def _forget(self, fd: int) -> None:
         connection = self._open.pop(fd, None)
         self._silent.pop(fd, None)
+        if connection is not None:
+            self._forgotten(fd)
         if connection is not None and connection.peer is not None:
             self._fd_of.pop(connection.peer, None)
             self.heard.discard(connection.peer)

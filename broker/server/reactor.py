@@ -21,6 +21,7 @@ from collections.abc import Callable
 
 from broker import limits
 from broker.node.node import Node
+from broker.server.channel_sockets import ChannelSockets
 from broker.server.client_socket import ClientSocket
 from broker.server.committer import Committer
 from broker.server.connections import Connections
@@ -53,7 +54,7 @@ GROWTH_BYTES = 32 * limits.MIB
 class Reactor:
     """One thread; ``run`` returns when a stop was asked for and the node has drained.
 
-    ``membership`` is None for a lone broker.
+    ``membership`` is None for a lone broker, ``channels`` where nobody subscribes.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Reactor:
         stop_asked: Callable[[], bool],
         drain_ms: int,
         membership: Membership | None = None,
+        channels: ChannelSockets | None = None,
     ) -> None:
         self._node = node
         self._store = store
@@ -80,6 +82,7 @@ class Reactor:
         self._pipe = pipe
         self._now_ms = now_ms
         self._membership = membership
+        self._channels = channels
         self._ending = Ending(
             node, membership, stop_asked=stop_asked, now_ms=now_ms, drain_ms=drain_ms
         )
@@ -93,6 +96,7 @@ class Reactor:
             connections.counters,
             node.counters,
             {} if membership is None else membership.counters,
+            *([] if channels is None else channels.counters),
         )
         self._schedules = Schedules(node)
         self._scanned_bytes = 0
@@ -105,6 +109,8 @@ class Reactor:
         for source in (clients, connections, membership):
             if source is not None:
                 self._poll.register(source.fileno, select.POLLIN)
+        for fileno in [] if channels is None else channels.filenos:
+            self._poll.register(fileno, select.POLLIN)
 
     def run(self) -> None:
         self._watch(self._looked_at)
@@ -129,9 +135,14 @@ class Reactor:
                 self._pipe.clear()
             elif fileno == self._connections.fileno:
                 self._connections.follow()
+        if self._channels is not None and ready:
+            self._channels.follow()
 
     def _has_input(self) -> bool:
         if not self._clients.is_drained or self._clients.has_input():
+            return True
+        channels = self._channels
+        if channels is not None and (not channels.is_drained or channels.has_input()):
             return True
         membership = self._membership
         return membership is not None and (not membership.is_drained or membership.has_input())
@@ -168,6 +179,8 @@ class Reactor:
         self._looked_at = now_ms
         if self._membership is not None:
             self._membership.take_in(now_ms, turns)
+        if self._channels is not None:
+            self._channels.take_in(now_ms)
         receive = self._node.receive
         for _ in range(turns):
             self._clients.receive(now_ms, receive)
@@ -179,6 +192,8 @@ class Reactor:
         node, committer, membership = self._node, self._committer, self._membership
         while True:
             turn = node.finish_turn(now_ms)
+            if turn.published and self._channels is not None:
+                self._channels.send(turn.published)
             failed = self._clients.send(turn.sends) if turn.sends else None
             if membership is not None:
                 membership.give_out(turn.links, turn.swaps)
@@ -220,7 +235,7 @@ class Reactor:
         self._alarm = alarm
         self._node.set_alarm(alarm)
         self._schedules.look(now_ms)
-        if self._clients.is_drained:
+        if self._clients.is_drained and (self._channels is None or self._channels.is_drained):
             self._cut_unread()
         if now_ms >= self._report_at:
             self._report_at = now_ms + REPORT_MS
@@ -234,5 +249,6 @@ class Reactor:
             return
         self._scanned_bytes = resident
         unread_max = limits.UNREAD_BYTES_MAX // (8 if scarce else 1)
-        if cut := self._connections.cut_unread(unread_max):
+        every = [self._connections, *([] if self._channels is None else self._channels.connections)]
+        if cut := sum(connections.cut_unread(unread_max) for connections in every):
             log_event(_log, logging.WARNING, "connections cut", count=cut, unread_max=unread_max)

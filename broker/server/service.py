@@ -20,6 +20,7 @@ import zmq
 from broker import limits
 from broker.node.node import Node
 from broker.node.settings import NodeSettings
+from broker.server.channel_sockets import ChannelSockets
 from broker.server.client_socket import ClientSocket, bind, open_router
 from broker.server.clock import Clock
 from broker.server.committer import Committer, measure_sync_us
@@ -57,14 +58,21 @@ def serve(config: Config) -> None:
     router = open_router(context)
     connections = Connections(router, _allowed_connections(config.connections_max))
     addresses = bind(router, config.listen)
+    channels = ChannelSockets(
+        context,
+        publish=config.publish_listen,
+        raw=config.raw_listen,
+        connections_max=_allowed_connections(config.connections_max),
+    )
     links = Links(context, config.links, own_id=config.broker_id) if config.cluster else None
     with DataDirectory(config.data) as directory:
         store = RocksStore.open(directory.path)
         clock = Clock()
         sync_us = measure_sync_us(directory.path)
         committer = Committer(store.sync, pipe.wake, mode=config.sync, sync_us=sync_us)
-        node = _open_node(config, store, clock, directory.broker_id)
-        say_ready = partial(_say_ready, config, addresses, directory.path, sync_us)
+        node = _open_node(config, store, clock, directory.broker_id, channels.publish_address)
+        channels.attach(node)
+        say_ready = partial(_say_ready, config, addresses, channels, directory.path, sync_us)
         membership = None
         if links is None:
             say_ready()
@@ -91,6 +99,7 @@ def serve(config: Config) -> None:
             stop_asked=lambda: signals.asked,
             drain_ms=config.drain,
             membership=membership,
+            channels=channels,
         ).run()
         committer.close()
         farewells = node.close(clock.now_ms())
@@ -99,14 +108,18 @@ def serve(config: Config) -> None:
         store.close()
     if membership is not None:
         membership.close()
+    channels.close()
     connections.close()
     router.close(linger=_LINGER_MS)
     context.term()
     log_event(_log, logging.INFO, "ended")
 
 
-def _open_node(config: Config, store: RocksStore, clock: Clock, directory_id: str) -> Node:
+def _open_node(
+    config: Config, store: RocksStore, clock: Clock, directory_id: str, publish_address: str
+) -> Node:
     """``directory_id`` names a lone broker; one of a cluster is named by its operator."""
+    publishes_at = (publish_address,) if publish_address else ()
     return Node.open(
         store,
         now_ms=clock.now_ms(),
@@ -117,6 +130,7 @@ def _open_node(config: Config, store: RocksStore, clock: Clock, directory_id: st
             cluster=config.cluster,
             slots=config.slots,
             auto_declare=config.auto_declare,
+            publish_addresses=(config.advertise_publish or publishes_at) if publishes_at else (),
             log_kept_bytes=(
                 limits.LOG_KEPT_BYTES_CLUSTER if config.cluster else limits.LOG_KEPT_BYTES_ALONE
             ),
@@ -124,12 +138,16 @@ def _open_node(config: Config, store: RocksStore, clock: Clock, directory_id: st
     )
 
 
-def _say_ready(config: Config, addresses: list[str], data: Path, sync_us: int) -> None:
+def _say_ready(
+    config: Config, addresses: list[str], channels: ChannelSockets, data: Path, sync_us: int
+) -> None:
     """The one line on standard output, for people and for scripts that wait for it."""
     # What exists now lives as long as the process: the collector need not look at it again.
     gc.freeze()
     where = f"listening on {' '.join(addresses)}, data in {data}"
     cluster = f", cluster {config.cluster} as {config.broker_id}" if config.cluster else ""
+    named = {"subscribers": channels.publish_address, "raw publishers": channels.raw_address}
+    where += "".join(f", {who} at {address}" for who, address in named.items() if address)
     print(f"msgqueue is ready: {where}{cluster}", flush=True)
     log_event(_log, logging.INFO, "ready", listen=" ".join(addresses), data=data, sync_us=sync_us)
 

@@ -13,6 +13,8 @@ from examples.word_count.cluster import Cluster
 
 READY = re.compile(r"listening on (\S+), data in ")
 START_S = 60.0
+#: Nobody subscribes anything here, and another broker may have the ports.
+NO_CHANNELS = ("--publish-listen", "", "--raw-listen", "")
 
 
 class Broker:
@@ -39,7 +41,7 @@ class Broker:
         command = [sys.executable, "-u", "-m", "broker"]
         with self._out.open("wb") as out:
             process = subprocess.Popen(
-                [*command, "--listen", self.endpoint, "--data", str(self._data)],
+                [*command, "--listen", self.endpoint, "--data", str(self._data), *NO_CHANNELS],
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )

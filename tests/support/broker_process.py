@@ -21,6 +21,7 @@ from tests.support.waiting import DEADLINE_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 _READY = re.compile(r"listening on (\S+), data in ")
+_CHANNELS = re.compile(r", subscribers at (\S+), raw publishers at ([^\s,]+)")
 
 
 class BrokerEnded(AssertionError):
@@ -54,6 +55,8 @@ class BrokerProcess:
         self.module = module
         #: Where clients connect; known once the broker was ready for the first time.
         self.endpoint = listen
+        #: Where subscribers and raw publishers do.
+        self.publish_endpoint = self.raw_endpoint = "tcp://127.0.0.1:0"
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
 
@@ -74,6 +77,8 @@ class BrokerProcess:
         found = _READY.search(self.stdout)
         assert found
         self.endpoint = found.group(1)
+        if found := _CHANNELS.search(self.stdout):
+            self.publish_endpoint, self.raw_endpoint = found.groups()
         return self
 
     def launch(self) -> None:
@@ -82,6 +87,7 @@ class BrokerProcess:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._starts += 1
         command = [sys.executable, "-m", self.module, "--listen", self.endpoint]
+        command += ["--publish-listen", self.publish_endpoint, "--raw-listen", self.raw_endpoint]
         with self._path("out").open("wb") as out, self._path("err").open("wb") as err:
             self._process = subprocess.Popen(
                 [*command, "--data", str(self.data), *self.args],

@@ -177,7 +177,7 @@ class Hub:
                 runs, machine.published = machine.published, []
                 if self._audience:
                     self._send(runs, now)
-            if machine.is_serving and not machine.is_announced:
+            if self._others is not None and machine.is_serving and not machine.is_announced:
                 machine.is_announced = True
                 self._announce(machine, now)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.cluster.etcd import Etcd, start_etcd
 from bench.cluster.ownership import Ownership, is_settled
+from bench.peers.msgqueue import NO_CHANNELS
 from bench.processes import Server, Servers, free_port, launch, wait_until
 from broker.cluster.ownership import SlotConfig
 from broker.model.slots import slot_of
@@ -76,7 +77,7 @@ class LocalCluster:
             *("--broker-id", broker, "--etcd", self.etcd.url),
             *("--links", f"tcp://127.0.0.1:{self._links_port + number}"),
         ]
-        server = launch(command, port, directory, cwd=self._tree)
+        server = launch(command, port, directory, cwd=self._tree, env=NO_CHANNELS)
         self._brokers[broker] = server
         wait_until(server, lambda: f":{port}".encode() in server.log.read_bytes())
 

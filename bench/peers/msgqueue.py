@@ -23,6 +23,8 @@ COMMAND = (
     *(sys.executable, "-m", "broker"),
     *("--listen", "tcp://127.0.0.1:{port}", "--data", "{data}"),
 )
+#: Two brokers of one run share no port; a tree that knows of no channels passes over it.
+NO_CHANNELS = {"MSGQUEUE_PUBLISH_LISTEN": "", "MSGQUEUE_RAW_LISTEN": ""}
 _CONFIRM_SECONDS = 30.0
 _TTL_SECONDS = 86_400.0
 _PRIORITIES = range(10)
@@ -61,7 +63,7 @@ class MsgQueue:
         port = free_port()
         data = str(directory / "data")
         command = [part.format(port=port, data=data) for part in self.command]
-        server = launch(command, port, directory, cwd=self.tree)
+        server = launch(command, port, directory, cwd=self.tree, env=NO_CHANNELS)
         wait_until(server, lambda: f":{port}".encode() in server.log.read_bytes())
         return server
 

@@ -28,7 +28,8 @@ def refused(directory: Path, *args: str, listen: str = "tcp://127.0.0.1:0") -> B
 def test_the_ready_line_tells_the_real_port_and_the_data(broker: BrokerProcess) -> None:
     assert broker.port != 0
     assert broker.stdout == (
-        f"msgqueue is ready: listening on {broker.endpoint}, data in {broker.data}\n"
+        f"msgqueue is ready: listening on {broker.endpoint}, data in {broker.data},"
+        f" subscribers at {broker.publish_endpoint}, raw publishers at {broker.raw_endpoint}\n"
     )
 
 

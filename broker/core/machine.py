@@ -124,6 +124,12 @@ class SlotMachine:
         self.awake: dict[int, Queue] = {}
         #: Queues with an open put in this turn.
         self.opened: list[Queue] = []
+        #: Applied entries whose effect on the disk is still to be written, in order.
+        self.disk_effects: list[Trimmed | ExpirySwept | QueueDeleted | IdsSwept] = []
+        self._begin_waiting(bodies)
+
+    def _begin_waiting(self, bodies: Bodies) -> None:
+        """What waits for an instant, and for which."""
         #: heap of (instant, queue number)
         self.wakes: list[tuple[int, int]] = []
         #: Its rows end with an entry once they were looked at.
@@ -137,8 +143,6 @@ class SlotMachine:
         #: queue -> schedule -> what the shell last said of it, for the stats
         self.schedule_notes: dict[str, dict[str, dict[str, int | str]]] = {}
         self.id_sweep = IdSweep()
-        #: Applied entries whose effect on the disk is still to be written, in order.
-        self.disk_effects: list[Trimmed | ExpirySwept | QueueDeleted | IdsSwept] = []
 
     @property
     def now(self) -> int:

@@ -29,7 +29,7 @@ from broker.model import commands
 from broker.model.replies import Reply, failed, ok
 from broker.node.inner_client import INNER_SESSION
 from broker.node.peers import Peers
-from broker.node.put_order import PutOrder, line_of
+from broker.node.put_order import PutOrder, place_of
 from broker.node.steering import Steering
 from broker.protocol.commands import VERSION
 
@@ -236,13 +236,7 @@ class Forwarding:
         broker: str,
     ) -> None:
         if command.req is not None:
-            put = None
-            if (
-                isinstance(command, commands.Put | commands.Publish)
-                and command.producer is not None
-            ):
-                assert command.seq is not None
-                put = (command.producer, line_of(command), command.seq)
+            put = place_of(command) if isinstance(command, commands.Put | commands.Publish) else None
             cancels = command.consumer if isinstance(command, commands.Cancel) else None
             pending = self._pending.setdefault(broker, {})
             pending[session.id, command.req] = _Pending(

@@ -27,6 +27,13 @@ def line_of(command: Put | Publish) -> str:
     return command.queue if isinstance(command, Put) else CHANNEL_PREFIX + command.channel
 
 
+def place_of(command: Put | Publish) -> tuple[bytes, str, int] | None:
+    """(producer, line, sequence) of a batch that may be sent again."""
+    if command.producer is None or command.seq is None:
+        return None
+    return command.producer, line_of(command), command.seq
+
+
 class Behind(NotPrimary):
     """The batch is refused only because one before it was."""
 

@@ -50,7 +50,16 @@ def test_every_reply_is_among_them() -> None:
         for row in ROWS
         if row["direction"] == "to_client"
     }
-    assert replies == {"welcome", "pong", "ok", "failed", "messages", "cancelled", "browsed", "history"}
+    assert replies == {
+        "welcome",
+        "pong",
+        "ok",
+        "failed",
+        "messages",
+        "cancelled",
+        "browsed",
+        "history",
+    }
 
 
 @pytest.mark.parametrize(

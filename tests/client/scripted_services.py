@@ -183,7 +183,9 @@ class ScriptedServices:
         call.parts += 1
         self._send_frames(call.session.peer, [msgpack.packb(reply), *frames])
 
-    def _end_call(self, call: ScriptedCall, reply: Header, frames: list[bytes] | None = None) -> None:
+    def _end_call(
+        self, call: ScriptedCall, reply: Header, frames: list[bytes] | None = None
+    ) -> None:
         self.calls.pop(call.name, None)
         self._tell(call, {**reply, "req": call.header["req"]}, frames or [])
 

@@ -52,8 +52,9 @@ class Worker:
         self.in_hand: dict[bytes, Request] = {}
         #: Where it serves, or asked to; None when it does nowhere.
         self.exchange: Exchange | None = None
-        #: Where it is to leave, once it serves at the present one; where the end is not confirmed.
-        self.former: list[Exchange] = []
+        #: Where it is to leave, once it serves at the present one, and whether it serves there.
+        self.former: dict[Exchange, bool] = {}
+        #: Where the end of it is not confirmed yet.
         self.unserving: list[Exchange] = []
         #: True once the broker has confirmed it, since the last connection.
         self.is_serving = False
@@ -107,7 +108,7 @@ class Serving:
             return
         worker.is_leaving = True
         places = [*worker.former, *([worker.exchange] if worker.exchange is not None else [])]
-        worker.exchange, worker.former = None, []
+        worker.exchange, worker.former = None, {}
         for exchange in places:
             self._unserve(worker, exchange)
         self._maybe_forget(worker)
@@ -170,7 +171,7 @@ class Serving:
     def connection_lost(self, exchange: Exchange) -> None:
         for worker in list(self._workers.values()):
             self._void(worker, exchange)
-            worker.former = [each for each in worker.former if each is not exchange]
+            worker.former.pop(exchange, None)
             worker.unserving = [each for each in worker.unserving if each is not exchange]
             if worker.exchange is exchange:
                 worker.exchange = None
@@ -200,10 +201,10 @@ class Serving:
         if not exchange.ready:
             return  # It begins with its service, when the line is there.
         if worker.exchange is not None:
-            worker.former.append(worker.exchange)
+            worker.former[worker.exchange] = worker.is_serving
         worker.exchange = exchange
         if exchange in worker.former:
-            worker.former.remove(exchange)
+            worker.is_serving = worker.former.pop(exchange)
             self._leave_former(worker)
             return
         worker.is_serving = False
@@ -231,7 +232,7 @@ class Serving:
     def _leave_former(self, worker: Worker) -> None:
         for exchange in worker.former:
             self._unserve(worker, exchange)
-        worker.former = []
+        worker.former = {}
 
     def _unserve(self, worker: Worker, exchange: Exchange) -> None:
         if not exchange.ready:

@@ -1,0 +1,412 @@
+"""What a subscription hands on: in order, once each, and what is missing told as a gap."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from broker.client.channels.intake import Intake, Start
+from broker.client.channels.runs import Gap
+from broker.errors import LimitReached
+from tests.client.channel_rig import ADDRESS, REIGN_BITS, ChannelRig
+
+BASE = 1 << REIGN_BITS
+
+
+def settled(rig: ChannelRig) -> None:
+    """Heads are told and believed, and all that is asked for is answered."""
+    rig.tell_heads()
+    rig.after(60)
+    rig.run_dry()
+    rig.after(60)
+    rig.settle()
+
+
+def told(name: str, *sequences: int) -> list[Any]:
+    return [(name, sequence) for sequence in sequences]
+
+
+def test_it_joins_with_an_echo_and_then_asks_where_the_channels_stand() -> None:
+    rig = ChannelRig()
+    intake = rig.subscribe("orders.>")
+    assert rig.session.subscriptions.hearing.address == ADDRESS
+    changes = rig.session.subscriptions.hearing.changes
+    assert [topic for _, topic in changes][0] == b"orders."
+    subscribe, echo = rig.sent()
+    assert (subscribe.cmd, subscribe["pattern"]) == ("subscribe", "orders.>")
+    assert echo["topic"] == changes[-1][1]
+    assert echo["topic"].startswith(b"$sync.")
+    rig.answer(subscribe)
+    assert not rig.sent()
+    rig.arrive([echo["topic"]])
+    assert rig.only("channels")["pattern"] == "orders.>"
+    assert not intake.is_joined
+
+
+def test_an_echo_that_is_not_heard_is_asked_for_again() -> None:
+    rig = ChannelRig()
+    rig.subscribe("orders")
+    subscribe, echo = rig.sent()
+    rig.answer(subscribe)
+    rig.reply(echo)
+    rig.after(10)
+    assert rig.only("echo")["topic"] == echo["topic"]
+
+
+def test_now_begins_behind_what_was_published_before() -> None:
+    rig = ChannelRig()
+    rig.make("a")
+    rig.publish("a", 3)
+    intake = rig.joined("a")
+    rig.publish("a", 2)
+    rig.arrive_all()
+    assert rig.take(intake) == told("a", BASE + 3, BASE + 4)
+
+
+def test_what_comes_live_before_the_baseline_is_neither_lost_nor_doubled() -> None:
+    rig = ChannelRig()
+    rig.make("a", keeps=10)
+    rig.publish("a", 2)
+    intake = rig.subscribe("a", start=Start("all"))
+    rig.publish("a", 2)
+    rig.arrive_all()
+    rig.settle()
+    rig.publish("a")
+    rig.arrive_all()
+    assert rig.take(intake) == told("a", *range(BASE, BASE + 5))
+
+
+def test_a_channel_born_later_is_read_from_its_birth() -> None:
+    rig = ChannelRig()
+    intake = rig.joined("a.*")
+    rig.make("a.b")
+    rig.publish("a.b", 2)
+    rig.arrive_all()
+    assert rig.take(intake) == told("a.b", BASE, BASE + 1)
+
+
+def test_what_is_lost_comes_from_the_history_before_what_came_live() -> None:
+    rig = ChannelRig()
+    rig.make("a", keeps=10)
+    intake = rig.joined("a")
+    rig.publish("a", 4)
+    rig.way.clear()
+    rig.publish("a")
+    rig.arrive_all()
+    assert rig.take(intake) == []
+    rig.settle()
+    assert rig.take(intake) == told("a", *range(BASE, BASE + 5))
+
+
+def test_the_end_of_a_burst_that_is_lost_is_seen_by_its_head() -> None:
+    rig = ChannelRig()
+    rig.make("a", keeps=10)
+    intake = rig.joined("a")
+    rig.publish("a", 2)
+    rig.way.clear()
+    settled(rig)
+    assert rig.take(intake) == told("a", BASE, BASE + 1)
+
+
+def test_a_head_that_overtakes_its_messages_asks_for_nothing() -> None:
+    rig = ChannelRig()
+    rig.make("a", keeps=10)
+    intake = rig.joined("a")
+    rig.publish("a", 2)
+    rig.tell_heads()
+    rig.arrive_all()
+    rig.after(100)
+    assert rig.sent("ping") == []
+    assert rig.take(intake) == told("a", BASE, BASE + 1)
+
+
+def test_what_nobody_keeps_is_a_gap_with_its_size_and_reported() -> None:
+    rig = ChannelRig()
+    rig.make("a")
+    intake = rig.joined("a")
+    rig.publish("a", 4)
+    rig.way.clear()
+    rig.publish("a")
+    rig.arrive_all()
+    rig.settle()
+    assert rig.take(intake) == [Gap("a", BASE, 4), ("a", BASE + 4)]
+    rig.after(1_100)
+    rig.settle()
+    assert (rig.dropped, intake.missed) == (4, 4)
+    assert rig.session.counters.events_missed == 4
+
+
+def test_a_new_reign_of_a_channel_in_memory_is_a_gap_of_unknown_size() -> None:
+    rig = ChannelRig()
+    rig.make("a")
+    intake = rig.joined("a")
+    rig.publish("a")
+    rig.channels["a"].begin_reign(2)
+    rig.publish("a", 2)
+    rig.arrive_all()
+    born = 2 << REIGN_BITS
+    assert rig.take(intake) == [("a", BASE), Gap("a", born, None), ("a", born), ("a", born + 1)]
+
+
+def test_a_durable_channel_goes_on_over_a_new_reign() -> None:
+    rig = ChannelRig()
+    rig.make("a", keeps=10, durable=True)
+    intake = rig.joined("a")
+    rig.publish("a")
+    rig.channels["a"].begin_reign(2)
+    rig.publish("a")
+    rig.arrive_all()
+    assert rig.take(intake) == told("a", 0, 1)
+
+
+def test_a_reconnect_finds_what_was_published_meanwhile() -> None:
+    rig = ChannelRig()
+    rig.make("a", keeps=10)
+    intake = rig.joined("a", "b")
+    rig.publish("a")
+    rig.arrive_all()
+    rig.lose()
+    rig.publish("a", 2)
+    rig.make("b", keeps=10)
+    rig.publish("b")
+    rig.way.clear()
+    rig.welcome()
+    rig.settle()
+    settled(rig)
+    seen = rig.take(intake)
+    assert sorted(seen) == [*told("a", BASE, BASE + 1, BASE + 2), ("b", BASE)]
+    assert sorted(rig.subscribed.values()) == ["a", "b"]
+
+
+def test_an_ear_that_is_lost_is_connected_anew_and_misses_nothing() -> None:
+    rig = ChannelRig()
+    rig.make("a", keeps=10)
+    intake = rig.joined("a")
+    rig.session.subscriptions.ear_lost(rig.now)
+    assert not rig.session.subscriptions.hearing.address
+    rig.publish("a")
+    rig.way.clear()
+    rig.after(200)
+    assert rig.session.subscriptions.hearing.address == ADDRESS
+    rig.settle()
+    settled(rig)
+    assert rig.take(intake) == told("a", BASE)
+
+
+def test_a_slow_subscriber_gets_the_rest_from_the_history() -> None:
+    rig = ChannelRig()
+    rig.page = 100
+    rig.make("a", keeps=1_000)
+    intake = rig.joined("a", bytes_max=200)
+    for _ in range(50):
+        rig.publish("a", 3)
+    rig.arrive_all()
+    seen = []
+    for _ in range(100):
+        seen += rig.take(intake)
+        rig.settle()
+    assert seen == told("a", *range(BASE, BASE + 150))
+
+
+def test_one_subscription_with_overlapping_patterns_gets_each_message_once() -> None:
+    rig = ChannelRig()
+    intake = rig.joined("a.>", "a.*", "*.b")
+    rig.make("a.b")
+    rig.publish("a.b")
+    rig.arrive_all()
+    assert rig.take(intake) == told("a.b", BASE)
+
+
+def test_two_subscriptions_get_each_message_both() -> None:
+    rig = ChannelRig()
+    rig.make("a")
+    first, second = rig.joined("a"), rig.joined("a")
+    rig.publish("a")
+    rig.arrive_all()
+    assert rig.take(first) == rig.take(second) == told("a", BASE)
+
+
+def test_what_only_shares_the_prefix_is_not_handed_on() -> None:
+    rig = ChannelRig()
+    rig.make("a.b.c")
+    intake = rig.joined("a.*.d")
+    rig.publish("a.b.c")
+    rig.arrive_all()
+    assert rig.take(intake) == []
+
+
+def test_starts() -> None:
+    for start, first in (
+        (Start("last"), BASE + 4),
+        (Start("all"), BASE + 2),
+        (Start("sequence", BASE + 3), BASE + 3),
+    ):
+        rig = ChannelRig()
+        rig.make("a", keeps=3)
+        rig.publish("a", 5)
+        rig.way.clear()
+        intake = rig.joined("a", start=start)
+        assert rig.take(intake) == told("a", *range(first, BASE + 5)), start
+
+
+def test_a_sequence_that_is_not_kept_any_more_begins_with_a_gap() -> None:
+    rig = ChannelRig()
+    rig.make("a", keeps=2)
+    rig.publish("a", 5)
+    rig.way.clear()
+    intake = rig.joined("a", start=Start("sequence", BASE + 1))
+    assert rig.take(intake) == [Gap("a", BASE + 1, 2), ("a", BASE + 3), ("a", BASE + 4)]
+
+
+def test_it_does_not_join_while_a_slot_has_no_owner() -> None:
+    rig = ChannelRig()
+    rig.slots_missing = [3]
+    intake = rig.subscribe("a")
+    rig.settle()
+    assert not intake.is_joined
+    rig.slots_missing = []
+    rig.after(300)
+    rig.settle()
+    assert intake.is_joined
+
+
+def test_closing_gives_up_what_nobody_else_asks_for() -> None:
+    rig = ChannelRig()
+    first = rig.joined("a", "b")
+    rig.joined("b")
+    rig.session.subscriptions.hearing.changes.clear()
+    rig.session.subscriptions.remove(first)
+    rig.settle()
+    assert list(rig.session.subscriptions.hearing.changes) == [(False, b"a\0")]
+    assert list(rig.subscribed.values()) == ["b"]
+
+
+def test_a_refused_subscription_ends_with_its_error() -> None:
+    rig = ChannelRig()
+    intake = rig.subscribe("a")
+    subscribe, _ = rig.sent()
+    rig.refuse(subscribe, LimitReached.name)
+    rig.after(300)
+    assert intake.error is None  # It may pass: it is asked for again.
+    again = [command for command in rig.sent() if command.cmd == "subscribe"]
+    rig.refuse(again[0], "bad_pattern")
+    assert intake.error is not None
+    assert intake.has_ended
+
+
+def test_what_is_no_multipart_of_a_channel_is_counted_and_ends_nothing() -> None:
+    rig = ChannelRig()
+    rig.make("a")
+    intake = rig.joined("a")
+    for frames in ([b"a\0"], [b"a\0", b"\xc1", b"x"], [b"a\0", b"\x80", b"x"], [b"\xff"], [b""]):
+        rig.arrive(frames)
+    rig.publish("a")
+    rig.arrive_all()
+    assert rig.take(intake) == told("a", BASE)
+    assert rig.session.counters.events_broken == 3
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("publish"), st.sampled_from("abc"), st.integers(1, 4)),
+        st.tuples(st.just("arrive"), st.integers(0, 5), st.integers(0, 2)),
+        st.tuples(st.just("lose"), st.integers(0, 5), st.just(0)),
+        st.tuples(st.just("double"), st.integers(0, 5), st.just(0)),
+        st.tuples(
+            st.sampled_from(["heads", "answer", "take", "later", "reign", "reconnect", "deaf"]),
+            st.just(0),
+            st.just(0),
+        ),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(STEPS, st.sampled_from([200, 1 << 20]), st.sampled_from(["now", "all"]))
+def test_every_message_comes_once_and_in_order_or_is_told_as_a_gap(
+    steps: list[Any], bytes_max: int, kind: str
+) -> None:
+    rig = ChannelRig()
+    for name, keeps, durable in (("a", 0, False), ("b", 5, False), ("c", 1_000, True)):
+        rig.make(name, keeps, durable)
+        rig.publish(name, 2)
+    rig.way.clear()
+    begins = {
+        name: channel.next if kind == "now" else channel.oldest
+        for name, channel in rig.channels.items()
+    }
+    intake = rig.joined(">", start=Start(kind), bytes_max=bytes_max)
+    seen: list[Any] = []
+    for what, number, size in steps:
+        play(rig, intake, seen, what, number, size)
+    rig.arrive_all()
+    for _ in range(400):
+        settled(rig)
+        part = rig.take(intake)
+        seen += part
+        if not part and not rig.session.subscriptions.is_waiting:
+            break
+    for name, channel in rig.channels.items():
+        check(name, channel.start, begins[name], channel.next, seen, channel.durable)
+    missed_of_c = [item for item in seen if isinstance(item, Gap) and item.channel == "c"]
+    assert not missed_of_c, "all of it is kept"
+
+
+def play(
+    rig: ChannelRig, intake: Intake, seen: list[Any], what: str, number: Any, size: int
+) -> None:
+    way = rig.way
+    if what == "publish":
+        rig.publish(number, size)
+    elif what == "arrive" and way:
+        rig.arrive(way.pop(number % len(way)))
+    elif what == "lose" and way:
+        way.pop(number % len(way))
+    elif what == "double" and way:
+        way.append(way[number % len(way)])
+    elif what == "heads":
+        rig.tell_heads()
+    elif what == "answer":
+        rig.settle()
+    elif what == "take":
+        seen += rig.take(intake)
+    elif what == "later":
+        rig.after(60)
+        rig.run_dry()
+    elif what == "reign":
+        for channel in rig.channels.values():
+            channel.begin_reign(channel.epoch + 1)
+    elif what == "reconnect":
+        rig.sent()
+        way.clear()
+        rig.lose()
+        rig.welcome()
+    elif what == "deaf":
+        rig.session.subscriptions.ear_lost(rig.now)
+        way.clear()
+        rig.after(150)
+
+
+def check(name: str, start: int, begin: int, end: int, seen: list[Any], durable: bool) -> None:
+    """From ``begin`` to ``end`` each sequence is a message or in a gap, in order, once."""
+    expected = begin
+    for item in seen:
+        if isinstance(item, Gap):
+            if item.channel != name:
+                continue
+            if item.missed is None:
+                assert not durable
+                assert item.first > expected
+                expected = item.first
+            else:
+                assert item.first == expected
+                assert item.missed > 0
+                expected += item.missed
+        elif item[0] == name:
+            assert item[1] == expected
+            expected += 1
+    # A new life of which nothing was published yet is known with its first message.
+    assert expected == end or (end == start and expected < start), (name, expected, end)

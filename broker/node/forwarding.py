@@ -236,11 +236,10 @@ class Forwarding:
         broker: str,
     ) -> None:
         if command.req is not None:
-            put = place_of(command) if isinstance(command, commands.Put | commands.Publish) else None
             cancels = command.consumer if isinstance(command, commands.Cancel) else None
             pending = self._pending.setdefault(broker, {})
             pending[session.id, command.req] = _Pending(
-                type(command), _changes(command), slot, put, cancels
+                type(command), _changes(command), slot, place_of(command), cancels
             )
         self._met.setdefault(broker, {})[session.id] = None
         self._peers.post(broker, Forward(session.id, session.resumes, frames))

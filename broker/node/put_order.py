@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from broker.errors import NotEnoughReplicas, NotPrimary, ResourceAlarm, ShuttingDown
 from broker.limits import PUT_HELD_BACK
-from broker.model.commands import Publish, Put
+from broker.model.commands import Command, Publish, Put
 from broker.names import CHANNEL_PREFIX
 
 PASSING = (NotPrimary, NotEnoughReplicas, ResourceAlarm, ShuttingDown)
@@ -27,9 +27,9 @@ def line_of(command: Put | Publish) -> str:
     return command.queue if isinstance(command, Put) else CHANNEL_PREFIX + command.channel
 
 
-def place_of(command: Put | Publish) -> tuple[bytes, str, int] | None:
+def place_of(command: Command) -> tuple[bytes, str, int] | None:
     """(producer, line, sequence) of a batch that may be sent again."""
-    if command.producer is None or command.seq is None:
+    if not isinstance(command, Put | Publish) or command.producer is None or command.seq is None:
         return None
     return command.producer, line_of(command), command.seq
 

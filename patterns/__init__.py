@@ -9,6 +9,19 @@ from broker.client.async_message import AsyncMessage, AsyncMessageBatch
 from broker.client.async_queue import AsyncQueue
 from broker.client.async_redrive import AsyncRedrive
 from broker.client.browsing import BrowsedMessage
+from broker.client.channels.async_channel import AsyncChannel
+from broker.client.channels.async_subscription import AsyncSubscription
+from broker.client.channels.event import Event
+from broker.client.channels.published import (
+    AsyncBulkPublishConfirm,
+    AsyncPublishConfirm,
+    BulkPublishConfirm,
+    PublishConfirm,
+)
+from broker.client.channels.publishing import PublishedBatch, PublishResult
+from broker.client.channels.runs import Gap
+from broker.client.channels.sync_channel import Channel
+from broker.client.channels.sync_subscription import Subscription
 from broker.client.confirm import (
     AsyncBulkConfirm,
     AsyncConfirm,
@@ -16,7 +29,7 @@ from broker.client.confirm import (
     BulkConfirm,
     Confirm,
 )
-from broker.client.definitions import Imported
+from broker.client.definitions import Imported, ImportedChannels
 from broker.client.message import Message, MessageBatch
 from broker.client.operations import Changed
 from broker.client.priority import Priority
@@ -34,13 +47,18 @@ from broker.client.sync_redrive import Redrive
 from broker.client.transaction import AsyncTransaction, Transaction
 from broker.errors import (
     BadField,
+    BadPattern,
+    BindingNotFound,
     CallCancelled,
     CallTimeout,
     CannotDecode,
     CannotEncode,
+    ChannelNotFound,
+    ChannelsOff,
     ClientClosed,
     ConnectionLost,
     DedupFull,
+    EventsMissed,
     ExclusiveQueue,
     ForkedClient,
     HandlerFailed,
@@ -65,6 +83,7 @@ from broker.errors import (
     QueueNotFound,
     ResourceAlarm,
     ResponderLost,
+    SequenceAhead,
     SequenceTooOld,
     SessionClosed,
     SettingsMismatch,
@@ -82,34 +101,48 @@ __all__ = [
     "Answers",
     "AsyncAnswers",
     "AsyncBulkConfirm",
+    "AsyncBulkPublishConfirm",
+    "AsyncChannel",
     "AsyncClient",
     "AsyncConfirm",
     "AsyncMessage",
     "AsyncMessageBatch",
+    "AsyncPublishConfirm",
     "AsyncQueue",
     "AsyncRedrive",
     "AsyncServer",
+    "AsyncSubscription",
     "AsyncTransaction",
     "BadField",
+    "BadPattern",
     "BatchResult",
+    "BindingNotFound",
     "BrowsedMessage",
     "BulkConfirm",
+    "BulkPublishConfirm",
     "CallCancelled",
     "CallTimeout",
     "CannotDecode",
     "CannotEncode",
     "Changed",
+    "Channel",
+    "ChannelNotFound",
+    "ChannelsOff",
     "Client",
     "ClientClosed",
     "Confirm",
     "ConnectionLost",
     "Death",
     "DedupFull",
+    "Event",
+    "EventsMissed",
     "ExclusiveQueue",
     "ForkedClient",
+    "Gap",
     "HandlerFailed",
     "IdsNotIndexed",
     "Imported",
+    "ImportedChannels",
     "LeaseLost",
     "LimitReached",
     "Message",
@@ -127,6 +160,9 @@ __all__ = [
     "Priority",
     "ProducerExpired",
     "ProducerFenced",
+    "PublishConfirm",
+    "PublishResult",
+    "PublishedBatch",
     "PutResult",
     "Queue",
     "QueueDeleted",
@@ -138,11 +174,13 @@ __all__ = [
     "ResourceAlarm",
     "ResponderLost",
     "Result",
+    "SequenceAhead",
     "SequenceTooOld",
     "Server",
     "SessionClosed",
     "SettingsMismatch",
     "ShuttingDown",
+    "Subscription",
     "TooLarge",
     "Transaction",
     "TransactionSpansSlots",

@@ -12,6 +12,7 @@ from broker.client import definitions
 from broker.client.async_calls import AsyncCalls
 from broker.client.async_driver import OnError, log
 from broker.client.async_queue import AsyncQueue
+from broker.client.channels.async_methods import AsyncChannelMethods
 from broker.client.definitions import Definitions, Imported
 from broker.client.options import (
     addresses_of,
@@ -27,7 +28,7 @@ from broker.limits import BATCH_COUNT_DEFAULT, MIB
 from broker.names import require_name
 
 
-class AsyncClient(AsyncServiceMethods):
+class AsyncClient(AsyncChannelMethods, AsyncServiceMethods):
     """A connection to a broker that mends itself, for the tasks of one event loop.
 
     ``async with AsyncClient(address) as mq`` connects and closes; without it call ``connect``

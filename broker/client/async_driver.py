@@ -36,6 +36,7 @@ class AsyncDriver:
         self._links = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0
+        self._goes_on = False
         #: All who wait, for the end of the client.
         self._closing = Waiters()
         forks.watch(self)
@@ -56,6 +57,8 @@ class AsyncDriver:
         if self._pump.links != self._links:
             self._follow()
         self._set_timer()
+        if not self._pump.is_dry:
+            self._go_on()
         if self.session.troubles:
             self._loop.call_soon(self._tell_troubles)
 
@@ -137,6 +140,19 @@ class AsyncDriver:
         self._timer = None
         if not self.is_closed:
             self.turn()
+
+    def _go_on(self) -> None:
+        """Others have their turn in between."""
+        if self._goes_on:
+            return
+        self._goes_on = True
+
+        def go_on() -> None:
+            self._goes_on = False
+            if not self.is_closed:
+                self.turn()
+
+        self._loop.call_soon(go_on)
 
     def _tell_troubles(self) -> None:
         while self.session.troubles:

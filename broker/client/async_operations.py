@@ -45,6 +45,21 @@ class AsyncQueueOperations:
     async def resume(self) -> None:
         await self.update(paused=False)
 
+    async def bind(self, pattern: str, selector: Selector | None = None) -> None:
+        """From now on the queue gets, once each, what is published on channels that match.
+
+        ``selector`` takes only messages that match it.  Binding again replaces the selector.
+        """
+        await self._calls.carry_out(operations.bind(self.name, pattern, selector))
+
+    async def unbind(self, pattern: str) -> None:
+        """Raises BindingNotFound where the queue is not bound to the pattern."""
+        await self._calls.carry_out(operations.unbind(self.name, pattern))
+
+    async def bindings(self) -> dict[str, dict[str, Any]]:
+        """The patterns that the queue is bound to, each with its ``selector`` if it has one."""
+        return await self._calls.carry_out(operations.bindings(self.name))
+
     async def browse(
         self,
         after: int | None = None,

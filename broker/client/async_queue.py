@@ -18,12 +18,13 @@ from broker.client.confirm import AsyncBulkConfirm, AsyncConfirm
 from broker.client.consumer import Consumer
 from broker.client.content import Headers
 from broker.client.credit import CreditWindow
-from broker.client.put_batch import MessageId, PutBatch, PutSpec
+from broker.client.put_batch import MessageId
+from broker.client.putting import AsyncPutting
 from broker.client.selector import Selector
 from broker.limits import BATCH_COUNT_DEFAULT
 
 
-class AsyncQueue(AsyncQueueOperations):
+class AsyncQueue(AsyncQueueOperations, AsyncPutting):
     """Made by ``AsyncClient.queue``; for the tasks of one event loop.  Times are in seconds."""
 
     def __init__(self, calls: AsyncCalls, name: str) -> None:
@@ -110,18 +111,8 @@ class AsyncQueue(AsyncQueueOperations):
         else:
             columns, of_all = BulkColumns(ids, keys, at), None
         shared = options.put_spec(None, priority, delay, of_all, ttl, type, columns.names)
-        calls = self._calls
-        batches: list[PutBatch] = []
         bulk = BulkBatches(self.name, shared, headers, content_type)
-        for made in bulk.cut(bodies, columns, batch):
-            await self._room()
-            self._puts.close()
-            made.created_at = calls.now_ms()
-            self._puts.add(made)
-            calls.turn()
-            await asyncio.sleep(0)
-            batches.append(made)
-        return AsyncBulkConfirm(calls, batches)
+        return AsyncBulkConfirm(self._calls, await self._put_all(bulk.cut(bodies, columns, batch)))
 
     def consume(
         self,
@@ -195,21 +186,6 @@ class AsyncQueue(AsyncQueueOperations):
 
     def __repr__(self) -> str:
         return f"<AsyncQueue {self.name!r}>"
-
-    async def _open_batch(self, spec: PutSpec, size: int) -> PutBatch:
-        """A fresh batch, once there is room for one."""
-        options.require_size(size)
-        await self._room()
-        batch = self._puts.begin(spec, size, self._calls.now_ms())
-        if batch.full_at > 1:
-            self._calls.soon()
-        return batch
-
-    async def _room(self) -> None:
-        self._calls.require_open()
-        self._calls.raise_ignored()
-        if not self._puts.has_room:
-            await self._calls.wait(lambda: self._puts.has_room, self._puts.waiters, None)
 
     def _consumer(
         self,

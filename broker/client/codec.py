@@ -80,6 +80,12 @@ def decode_reply(frames: Frames) -> Reply:
     return Reply(header, columns, batch)
 
 
+def decode_header(frame: bytes) -> dict[str, Any]:
+    """The header of what was published."""
+    header: dict[str, Any] = _unpack(frame, dict)
+    return header
+
+
 def decode_batch(frame: bytes) -> list[Any]:
     elements: list[Any] = _unpack(frame, list)
     return elements

@@ -52,6 +52,8 @@ class Connection:
         #: As the welcome told: the broker's id and its cluster; both "" while there is none.
         self.broker = ""
         self.cluster = ""
+        #: Where the broker's XPUB is; none when that is off.
+        self.channels: list[str] = []
         self._exchange = exchange
         self._addresses = addresses
         self._address_index = 0
@@ -160,6 +162,7 @@ class Connection:
         self.session = header["session"]
         self.broker = header.get("broker", "")
         self.cluster = header.get("cluster", "")
+        self.channels = list(header.get("channels", ()))
         self._timeout_ms = header.get("timeout_ms", self._asked_timeout_ms)
         self._next_at = now + self._timeout_ms // 3
         self._failures = 0

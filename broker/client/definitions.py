@@ -1,14 +1,18 @@
-"""All queues of a broker as a value: exported, and declared again somewhere else.
+"""All queues and channels of a broker as a value: exported, and declared again somewhere else.
 
 Owns the form of the export.  Settings stand in it as the broker tells them, in milliseconds.
 
-    {"version": 1, "queues": {"orders": {"lease_ms": 30000, "dead_letter": "failed", ...}}}
+    {"version": 1, "queues": {"orders": {"lease_ms": 30000, "dead_letter": "failed", ...}},
+     "channels": {"prices": {"history_messages": 100, ...}}}
+
+``channels`` is left out where none was declared.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from broker.client.channels import plans as channel_plans
 from broker.client.plans import Ask, Plan
 from broker.errors import BadField, QueueNotFound
 from broker.names import require_name
@@ -16,6 +20,15 @@ from broker.names import require_name
 VERSION = 1
 
 Definitions = dict[str, Any]
+
+
+class ImportedChannels(NamedTuple):
+    """What became of each channel of the definitions, as with queues."""
+
+    created: list[str]
+    same: list[str]
+    updated: list[str]
+    different: list[str]
 
 
 class Imported(NamedTuple):
@@ -28,6 +41,7 @@ class Imported(NamedTuple):
     updated: list[str]
     #: Was there with others, and left alone.
     different: list[str]
+    channels: ImportedChannels
 
 
 def list_queues() -> Plan[list[str]]:
@@ -59,12 +73,15 @@ def export() -> Plan[Definitions]:
         settings = yield from _settings_of(name)
         if settings is not None and not _is_partition(name, queues):
             queues[name] = settings
-    return {"version": VERSION, "queues": queues}
+    channels = yield from channel_plans.settings_of_all()
+    return {"version": VERSION, "queues": queues, **({"channels": channels} if channels else {})}
 
 
 def import_(definitions: Definitions, update: bool) -> Plan[Imported]:
-    imported = Imported([], [], [], [])
-    for name, wanted in _require_definitions(definitions).items():
+    queues = _require_definitions(definitions, "queues")
+    channels = _require_definitions(definitions, "channels")
+    imported = Imported([], [], [], [], ImportedChannels([], [], [], []))
+    for name, wanted in queues.items():
         known = yield from _settings_of(name)
         if known is None:
             yield {"cmd": "declare", "queue": name, "settings": wanted}
@@ -76,7 +93,27 @@ def import_(definitions: Definitions, update: bool) -> Plan[Imported]:
             imported.updated.append(name)
         else:
             imported.different.append(name)
+    if channels:
+        yield from _import_channels(channels, imported.channels, update)
     return imported
+
+
+def _import_channels(
+    channels: dict[str, Ask], imported: ImportedChannels, update: bool
+) -> Plan[None]:
+    present = yield from channel_plans.settings_of_all()
+    for name, wanted in channels.items():
+        known = present.get(name)
+        if known is None:
+            yield from channel_plans.declare(name, wanted)
+            imported.created.append(name)
+        elif all(known.get(setting) == value for setting, value in wanted.items()):
+            imported.same.append(name)
+        elif update:
+            yield from channel_plans.update(name, _changes(known, wanted))
+            imported.updated.append(name)
+        else:
+            imported.different.append(name)
 
 
 def _settings_of(name: str) -> Plan[dict[str, Any] | None]:
@@ -99,11 +136,11 @@ def _changes(known: Ask, wanted: Ask) -> Ask:
     return {name: value for name, value in wanted.items() if known.get(name) != value}
 
 
-def _require_definitions(definitions: Definitions) -> dict[str, dict[str, Any]]:
+def _require_definitions(definitions: Definitions, kind: str) -> dict[str, dict[str, Any]]:
     version = definitions.get("version")
     if version != VERSION:
         raise BadField(f"definitions of version {VERSION} are understood, not {version!r}")
-    queues: dict[str, dict[str, Any]] = definitions.get("queues", {})
-    for name in queues:
+    found: dict[str, dict[str, Any]] = definitions.get(kind, {})
+    for name in found:
         require_name(name)
-    return queues
+    return found

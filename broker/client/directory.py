@@ -36,6 +36,11 @@ class Directory:
     def is_known(self) -> bool:
         return bool(self._owners)
 
+    @property
+    def slots(self) -> int:
+        """How many there are; 0 where nobody has told."""
+        return len(self._owners)
+
     def forget(self) -> None:
         """The brokers that answer now belong to no cluster, or to another."""
         self.addresses = {}

@@ -1,4 +1,4 @@
-"""One DEALER socket to one broker, and the news whether its connection still holds.
+"""One socket to one broker, and the news whether its connection still holds.
 
 Owns the socket and its monitor.  It never reconnects: a connection that ZeroMQ made anew in
 silence could have lost what was sent on the old one, so a link that broke stays broken.
@@ -34,9 +34,16 @@ _POLLIN = int(zmq.POLLIN)
 
 
 class Link:
+    """A DEALER."""
+
+    _kind = zmq.DEALER
+    # The session bounds what is unconfirmed and what has credit; a bound on multiparts beside
+    # these could only block.
+    _receive_hwm = 0
+
     def __init__(self, address: str) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
-        self._socket = context.socket(zmq.DEALER)
+        self._socket = context.socket(self._kind)
         self._monitor = context.socket(zmq.PAIR)
         try:
             self._connect(address)
@@ -47,10 +54,8 @@ class Link:
 
     def _connect(self, address: str) -> None:
         self._socket.linger = 0
-        # The session bounds what is unconfirmed and what has credit; a bound on multiparts
-        # beside these could only block.
         self._socket.sndhwm = 0
-        self._socket.rcvhwm = 0
+        self._socket.rcvhwm = self._receive_hwm
         self._socket.maxmsgsize = 2 * FRAME_BYTES_MAX
         self._socket.reconnect_ivl = -1
         self._socket.connect_timeout = CONNECT_TIMEOUT_MS

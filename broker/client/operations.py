@@ -17,6 +17,7 @@ from broker.client.selector import Selector, wire_selector
 from broker.client.whole import places_of, sum_jobs, whole_stats
 from broker.errors import BadField, QueueNotEmpty, QueueNotFound
 from broker.model.partitions import partition_settings
+from broker.model.patterns import require_pattern
 
 
 class Changed(NamedTuple):
@@ -42,6 +43,24 @@ def update(queue: str, settings: dict[str, Any]) -> Plan[dict[str, Any]]:
 
 def stats(queue: str) -> Plan[dict[str, Any]]:
     found = yield from whole_stats(queue)
+    return found
+
+
+def bind(queue: str, pattern: str, selector: Selector | None) -> Plan[None]:
+    fields: Ask = {"cmd": "bind", "queue": queue, "pattern": require_pattern(pattern)}
+    conditions = wire_selector(selector)
+    if conditions is not None:
+        fields["selector"] = conditions
+    yield fields
+
+
+def unbind(queue: str, pattern: str) -> Plan[None]:
+    yield {"cmd": "unbind", "queue": queue, "pattern": require_pattern(pattern)}
+
+
+def bindings(queue: str) -> Plan[dict[str, dict[str, Any]]]:
+    answer = yield {"cmd": "stats", "queue": queue}
+    found: dict[str, dict[str, Any]] = answer["stats"]["settings"].get("bindings") or {}
     return found
 
 

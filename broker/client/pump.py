@@ -1,6 +1,7 @@
 """Moves frames between a session and its sockets, as far as that goes without waiting.
 
-Owns the links that the session wants to have, one for each of its lines.  It never blocks.  Not
+Owns the links that the session wants to have, one for each of its lines, and the ear for what is
+published.  It never blocks.  Not
 safe for threads.
 Law: whatever interrupts it (Ctrl-C too) costs at most the connections, which are then replaced:
 what was half done is unconfirmed, and done again.
@@ -12,6 +13,7 @@ import time
 
 import zmq
 
+from broker.client.channels.ear import Ear
 from broker.client.line import Line
 from broker.client.link import LAST_WORDS_MS, Link
 from broker.client.session import Session
@@ -52,7 +54,13 @@ class Pump:
         self._session = session
         self._lines: tuple[Line, ...] = ()
         self._feeds: list[_Feed] = []
+        self._ear = Ear(session.subscriptions)
         self._is_running = False
+
+    @property
+    def is_dry(self) -> bool:
+        """False while more was published than one turn takes: then nobody may sleep."""
+        return self._ear.is_dry
 
     def run(self) -> None:
         """Does what is due, sends all, takes all; then the descriptors may be waited on."""
@@ -69,6 +77,7 @@ class Pump:
 
     def look(self, readable: list[int]) -> None:
         """Looks whether the connections still hold; what has arrived is taken first."""
+        self._ear.look(readable, now_ms())
         for feed in list(self._feeds):
             link = feed.link
             if link is None or link.fds[1] not in readable or not link.is_broken():
@@ -83,19 +92,33 @@ class Pump:
             if feed.link is not None:
                 feed.link.close(LAST_WORDS_MS)
         self._feeds = []
+        self._ear.close()
         self.fds = ()
 
     def _run(self) -> None:
         session = self._session
         now = now_ms()
         session.tick(now)
+        hearing = session.subscriptions.hearing
+        is_listening = session.subscriptions.is_used
         while True:
             if session.lines is not self._lines:
                 self._follow_lines()
             for feed in self._feeds:
                 self._serve(feed, now)
-            if session.lines is self._lines and not any(f.is_behind for f in self._feeds):
+            if is_listening or hearing.has_changed:
+                is_listening = False
+                self._listen(now)
+            is_behind = hearing.has_changed or any(f.is_behind for f in self._feeds)
+            if session.lines is self._lines and not is_behind:
                 return
+
+    def _listen(self, now: int) -> None:
+        if self._ear.run(now):
+            self.news += 1
+        if self._ear.has_moved:
+            self._ear.has_moved = False
+            self._note_fds()
 
     def _serve(self, feed: _Feed, now: int) -> None:
         """Sends and takes until this line has nothing more."""
@@ -144,8 +167,12 @@ class Pump:
 
     def _replace(self, feed: _Feed, link: Link | None) -> None:
         self.news += 1
-        self.links += 1
         former, feed.link = feed.link, link
         if former is not None:
             former.close()
-        self.fds = tuple(fd for f in self._feeds if f.link is not None for fd in f.link.fds)
+        self._note_fds()
+
+    def _note_fds(self) -> None:
+        self.links += 1
+        fds = [fd for f in self._feeds if f.link is not None for fd in f.link.fds]
+        self.fds = (*fds, *self._ear.fds)

@@ -37,7 +37,7 @@ RETRY_MS_MAX = 2_000
 class PutQueue:
     """What one client still has to put to one queue."""
 
-    def __init__(self, puts: Puts, name: str) -> None:
+    def __init__(self, puts: Puts, name: str, placed_by: str | None = None) -> None:
         self.name = name
         self.open: PutBatch | None = None
         #: Sealed batches without a final answer, by sequence, in order.
@@ -46,7 +46,8 @@ class PutQueue:
         self._oldest_seq = 0
         #: Called once each when a batch has got its final answer: there may be room.
         self.waiters = Waiters()
-        self.route = puts.routes.find(name)
+        #: A channel's is placed by its own name, which is not that of its queue here.
+        self.route = puts.routes.find(placed_by or name)
         self._puts = puts
         self._next_seq = 0
         #: Those of the unconfirmed that wait to be sent (again), in order.

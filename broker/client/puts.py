@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from broker.client.channels.publishing import PublishQueue
 from broker.client.named_puts import NamedProducer, NamedPutQueue
 from broker.client.put_batch import PutBatch
 from broker.client.put_queue import PutQueue
@@ -74,6 +75,8 @@ class Puts:
         self.options = options
         self._partitions = partitions
         self.producer = producer if named is None else named.name
+        #: Under which channels are published to, whatever the client is called.
+        self.unnamed_producer = producer
         self._named = named
         self._troubles = troubles
         self.unconfirmed_bytes = 0
@@ -90,6 +93,13 @@ class Puts:
         if queue is None:
             queue = self._queues[name] = self._make_queue(name)
         return queue
+
+    def channel(self, name: str) -> PublishQueue:
+        """What this client publishes to the channel."""
+        queue = PublishQueue(self, name)
+        found = self._queues.setdefault(queue.name, queue)
+        assert isinstance(found, PublishQueue)
+        return found
 
     def _make_queue(self, name: str) -> PutQueue:
         named = self._named

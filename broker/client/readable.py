@@ -1,23 +1,32 @@
-"""What can be read of a message, delivered or only looked at, without asking anybody.
+"""What can be read of a message, of whatever kind, without asking anybody.
 
 Owns the lazy decoding of bodies.  It never settles anything.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from broker.client.content import BYTES, Header, decode_body
 from broker.client.put_batch import MessageId
 from broker.client.stretch import Death, Stretch
 
 
-class ReadableMessage:
+class Carrier(Protocol):
+    """What messages stand in: elements of which ``elements[offset]`` is the first of its own."""
+
+    elements: list[Any]
+    offset: int
+    content_type: str | None
+    type: str | None
+
+
+class Readable:
     """One message.  Its body is decoded when it is first looked at."""
 
     __slots__ = ("_decoded", "_index", "_run")
 
-    def __init__(self, run: Stretch, index: int) -> None:
+    def __init__(self, run: Carrier, index: int) -> None:
         self._run = run
         self._index = index
 
@@ -43,11 +52,10 @@ class ReadableMessage:
 
     @property
     def headers(self) -> dict[str, Header]:
-        """Those it was put with; of a dead letter ``x-death-*`` besides."""
+        """Those that came with it."""
         run = self._run
         element = run.elements[run.offset + self._index]
-        headers = {} if element.__class__ is bytes else element[1]
-        return headers if run.death is None else {**headers, **run.death.headers()}
+        return {} if element.__class__ is bytes else element[1]
 
     @property
     def content_type(self) -> str:
@@ -56,6 +64,21 @@ class ReadableMessage:
     @property
     def type(self) -> str | None:
         return self._run.type
+
+
+class ReadableMessage(Readable):
+    """One message of a queue, delivered or only looked at."""
+
+    __slots__ = ()
+
+    _run: Stretch
+
+    @property
+    def headers(self) -> dict[str, Header]:
+        """Those it was put with; of a dead letter ``x-death-*`` besides."""
+        headers = super().headers
+        death = self._run.death
+        return headers if death is None else {**headers, **death.headers()}
 
     @property
     def id(self) -> MessageId:

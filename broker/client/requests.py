@@ -12,7 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from broker.client.outcome import Outcome
-from broker.errors import NotPrimary, OutcomeUnknown, QueueNotFound, ShuttingDown
+from broker.errors import (
+    ChannelNotFound,
+    NotPrimary,
+    OutcomeUnknown,
+    QueueNotFound,
+    ShuttingDown,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +86,7 @@ class Requests:
     def ask(
         self, fields: dict[str, Any], now: int, until: int | None = None, way: Way | None = None
     ) -> Request:
-        route = self._routes.find(fields.get("queue"))
+        route = self._routes.find(fields.get("queue") or fields.get("channel"))
         request = Request(fields, until, route, way or route)
         self._open[request] = None
         if request.way.exchange.ready:
@@ -149,11 +155,12 @@ class Requests:
             if result is None:
                 self._ask_later(request, now)
                 return
-        elif reply.name == "browsed":
+        elif reply.name in ("browsed", "history"):
             result = reply
         self._open.pop(request, None)
-        deletes = request.fields["cmd"] == "delete"
-        if deletes and request.asked_again and isinstance(error, QueueNotFound):
+        deletes = request.fields["cmd"] in ("delete", "delete_channel")
+        is_gone = isinstance(error, QueueNotFound | ChannelNotFound)
+        if deletes and request.asked_again and is_gone:
             request.finish({"count": 0})  # The first asking did it; its answer was lost.
         elif error is not None:
             request.finish(error=error)

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from broker.client import definitions
+from broker.client.channels.sync_methods import ChannelMethods
 from broker.client.definitions import Definitions, Imported
 from broker.client.options import addresses_of, maybe_milliseconds, milliseconds, settings_map
 from broker.client.outcome import all_done
@@ -23,7 +24,7 @@ from broker.limits import BATCH_COUNT_DEFAULT, MIB
 from broker.names import require_name
 
 
-class Client(ServiceMethods):
+class Client(ChannelMethods, ServiceMethods):
     """A connection to a broker that mends itself.  Safe to use from many threads.
 
     ``address`` may list several brokers with commas between them: the first that answers is

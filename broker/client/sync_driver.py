@@ -176,6 +176,8 @@ class SyncDriver:
     def _receive(self, remaining: float | None) -> None:
         """Waits for the socket, without the lock; the background thread does what is due."""
         delay_ms = FOREVER_MS if remaining is None else int(remaining * 1000) + 1
+        if not self._pump.is_dry:
+            delay_ms = 0
         fds = self._pump.fds
         self._receiving_since = now_ms()
         try:
@@ -220,6 +222,8 @@ class SyncDriver:
             next_at = self.session.next_at()
         delay_ms = FOREVER_MS if next_at is None else max(next_at - now, 0)
         fds = self._pump.fds
+        if not self._pump.is_dry:
+            delay_ms = 0
         if is_standby:
             fds = ()
             since = self._receiving_since

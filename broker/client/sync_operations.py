@@ -45,6 +45,21 @@ class QueueOperations:
     def resume(self) -> None:
         self.update(paused=False)
 
+    def bind(self, pattern: str, selector: Selector | None = None) -> None:
+        """From now on the queue gets, once each, what is published on channels that match.
+
+        ``selector`` takes only messages that match it.  Binding again replaces the selector.
+        """
+        self._calls.carry_out(operations.bind(self.name, pattern, selector))
+
+    def unbind(self, pattern: str) -> None:
+        """Raises BindingNotFound where the queue is not bound to the pattern."""
+        self._calls.carry_out(operations.unbind(self.name, pattern))
+
+    def bindings(self) -> dict[str, dict[str, Any]]:
+        """The patterns that the queue is bound to, each with its ``selector`` if it has one."""
+        return self._calls.carry_out(operations.bindings(self.name))
+
     def browse(
         self,
         after: int | None = None,

@@ -14,7 +14,8 @@ from broker.client.consumer import Consumer
 from broker.client.content import Headers
 from broker.client.credit import CreditWindow
 from broker.client.message import Message, MessageBatch
-from broker.client.put_batch import MessageId, PutBatch, PutSpec
+from broker.client.put_batch import MessageId
+from broker.client.putting import Putting
 from broker.client.selector import Selector
 from broker.client.sync_calls import SyncCalls
 from broker.client.sync_consume import iterate, iterate_batches
@@ -22,7 +23,7 @@ from broker.client.sync_operations import QueueOperations
 from broker.limits import BATCH_COUNT_DEFAULT
 
 
-class Queue(QueueOperations):
+class Queue(QueueOperations, Putting):
     """Made by ``Client.queue``; safe to use from many threads.  Times are in seconds."""
 
     def __init__(self, calls: SyncCalls, name: str) -> None:
@@ -110,22 +111,8 @@ class Queue(QueueOperations):
         else:
             columns, of_all = BulkColumns(ids, keys, at), None
         shared = options.put_spec(None, priority, delay, of_all, ttl, type, columns.names)
-        calls = self._calls
-        batches: list[PutBatch] = []
         bulk = BulkBatches(self.name, shared, headers, content_type)
-        for made in bulk.cut(bodies, columns, batch):
-            if not self._puts.has_room:
-                calls.wait(lambda: self._puts.has_room, None)
-            with calls.changing:
-                calls.require_open()
-                calls.raise_ignored()
-                self._puts.close()
-                made.created_at = calls.now_ms()
-                self._puts.add(made)
-                calls.turn()
-                calls.keep_receiving(True)
-            batches.append(made)
-        return BulkConfirm(calls, batches)
+        return BulkConfirm(self._calls, self._put_all(bulk.cut(bodies, columns, batch)))
 
     def consume(
         self,
@@ -197,18 +184,6 @@ class Queue(QueueOperations):
 
     def __repr__(self) -> str:
         return f"<Queue {self.name!r}>"
-
-    def _open_batch(self, spec: PutSpec, size: int) -> PutBatch | None:
-        """A fresh batch; None when it must wait for confirms.  The lock is held."""
-        options.require_size(size)
-        self._calls.require_open()
-        self._calls.raise_ignored()
-        if not self._puts.has_room:
-            return None
-        batch = self._puts.begin(spec, size, self._calls.now_ms())
-        if batch.full_at > 1:
-            self._calls.soon(self._calls.linger_ms)
-        return batch
 
     def _consumer(
         self,

@@ -109,6 +109,14 @@ class ChannelRig(Rig):
                 self.answer(command)
             self.run_dry()
 
+    def settle_heads(self) -> None:
+        """Heads are told and believed, and all that is asked for is answered."""
+        self.tell_heads()
+        self.after(60)
+        self.run_dry()
+        self.after(60)
+        self.settle()
+
     def answer(self, command: Sent) -> None:
         handler = getattr(self, f"_answer_{command.cmd}")
         handler(command)

@@ -1,0 +1,1 @@
+"""Publishing to channels and subscribing them: pure bookkeeping, and the faces over it."""

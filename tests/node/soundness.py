@@ -15,7 +15,10 @@ from tests.support.node_rig import NodeRig
 
 def stored_batches(rig: NodeRig, queue: Queue) -> dict[int, StoredBatch]:
     """position -> the stored batch that holds it, of all that is on disk."""
-    instance = rig.served(queue.name).store.instance
+    number = queue.ledger.number
+    # A hidden queue is in the slot of what it serves, not in that of its own name.
+    replicas = rig.node._replicas
+    instance = next(r for r in replicas if r.machine.queues.get(number) is queue).store.instance
     low, high = keys.queue_bodies(instance, queue.ledger.number)
     found: dict[int, StoredBatch] = {}
     for key, value in rig.rows(Family.BODY):

@@ -53,12 +53,13 @@ def seal_shares(machine: SlotMachine) -> None:
             Share(name, sequence, _extent(body), body.first, body.count, 0, body.size, b"", *rest)
             for name, sequence, *rest in _chosen(opened)
         ]
-        # Nobody takes it from here, so the sweeping of what is behind it need not wait for it.
-        queue.stream_of(body.lane).skip_to(body.end)
         for share in entry.shares:
             note_share(machine.outbox, queue, share)
-        if not entry.shares and queue.name == OUTBOX:
-            _settle_unwanted(machine, queue, body)
+        if queue.name == OUTBOX:
+            # Nobody takes it from here: the sweeping of what is behind it need not wait for it.
+            queue.stream_of(body.lane).skip_to(body.end)
+            if not entry.shares:
+                _settle_unwanted(machine, queue, body)
     machine.publishes.opened.clear()
 
 

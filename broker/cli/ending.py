@@ -5,7 +5,7 @@ Law: no command ends with a traceback for anything that a user, a broker or a pi
       0  done
       1  the broker refused it, or it failed; the line has the error's name
       2  the command was not understood
-      3  no broker answered in time
+      3  no broker, or nobody who serves a call, answered in time
       4  there was nothing to take
      64+ an operator's errors, each with a status of its own (docs/operations.md)
     130  Ctrl-C
@@ -21,7 +21,14 @@ from typing import Any
 
 import click
 
-from broker.errors import ConnectionLost, MsgQueueError, ProcessError, WaitTimeout
+from broker.errors import (
+    CallTimeout,
+    ConnectionLost,
+    DeadlinePassed,
+    MsgQueueError,
+    ProcessError,
+    WaitTimeout,
+)
 
 FAILED = 1
 NOT_UNDERSTOOD = 2
@@ -34,7 +41,7 @@ PIPE_CLOSED = 141
 def exit_status(error: MsgQueueError) -> int:
     if isinstance(error, ProcessError):
         return error.exit_status
-    if isinstance(error, ConnectionLost | WaitTimeout):
+    if isinstance(error, ConnectionLost | WaitTimeout | CallTimeout | DeadlinePassed):
         return NO_ANSWER
     return FAILED
 

@@ -1,4 +1,5 @@
-"""Messages as JSON and as lines: what ``get -o json`` writes, ``put --jsonl`` reads.
+"""Messages as JSON and as lines: what ``get -o json`` and ``sub -o json`` write, ``put --jsonl``
+and ``pub --jsonl`` read.
 
 Owns that form.  Law: what was written and is read again is the same message, whatever bytes its
 body has:
@@ -18,7 +19,7 @@ import json
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from broker.cli.values import instant
 from broker.client.browsing import BrowsedMessage
@@ -28,7 +29,9 @@ from broker.errors import BadInput, ConfigError
 from broker.server.quantities import parse_ms
 
 #: What the broker gave to a message; reading passes over it.
-_GIVEN = frozenset({"queue", "position", "state", "due_at", "attempts", "put_at"})
+_GIVEN = frozenset({"queue", "position", "state", "due_at", "attempts", "put_at"}) | frozenset(
+    {"channel", "sequence", "epoch", "published_at"}
+)
 
 
 def as_json(message: ReadableMessage) -> dict[str, Any]:
@@ -40,15 +43,32 @@ def as_json(message: ReadableMessage) -> dict[str, Any]:
         "put_at": timestamp(message.put_at),
         "priority": message.priority,
     }
+    if (given := own_id(message)) is not None:
+        told["id"] = _plain(given)
+    return told | content_fields(message) | body_fields(message.raw, message.content_type)
+
+
+class Content(Protocol):
+    """What an application said of a message beside its body."""
+
+    @property
+    def key(self) -> str | bytes | None: ...
+    @property
+    def type(self) -> str | None: ...
+    @property
+    def content_type(self) -> str: ...
+    @property
+    def headers(self) -> dict[str, Any]: ...
+
+
+def content_fields(message: Content) -> dict[str, Any]:
     own = {
-        "id": own_id(message),
         "key": message.key,
         "type": message.type,
         "content_type": None if message.content_type == BYTES else message.content_type,
         "headers": {name: _plain(value) for name, value in message.headers.items()} or None,
     }
-    told |= {name: _plain(value) for name, value in own.items() if value is not None}
-    return told | _body(message.raw, message.content_type)
+    return {name: _plain(value) for name, value in own.items() if value is not None}
 
 
 def own_id(message: ReadableMessage) -> str | bytes | None:
@@ -96,7 +116,7 @@ def _refuse(word: str) -> Any:
     raise ValueError(f"{word} is no JSON value")
 
 
-def _body(raw: bytes, content_type: str) -> dict[str, Any]:
+def body_fields(raw: bytes, content_type: str) -> dict[str, Any]:
     if _is_json(content_type):
         try:
             return {"body": decode_json(raw)}

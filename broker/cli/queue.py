@@ -11,10 +11,11 @@ import click
 from broker.cli.connecting import Broker, with_broker
 from broker.cli.ending import NamedEnds
 from broker.cli.output import JSON, table, with_output, write_json, write_line, write_lines
+from broker.cli.queue_bindings import bind_command, bindings_command, unbind_command
 from broker.cli.queue_facts import fact_lines, plain_stats
 from broker.cli.queue_messages import redrive_command, remove_command, reschedule_command
 from broker.cli.queue_schedules import schedule_group
-from broker.cli.queue_settings import flag_of, given_settings, shown, with_settings
+from broker.cli.queue_settings import ELSEWHERE, flag_of, given_settings, shown, with_settings
 from broker.client.sync_client import Client
 from broker.errors import OperationRefused, QueueNotFound, SettingsMismatch
 from broker.model.settings import QueueSettings
@@ -27,7 +28,10 @@ def queue_group() -> None:
     """List, look at, declare, change, empty and delete queues."""
 
 
-for _command in (redrive_command, remove_command, reschedule_command, schedule_group):
+for _command in (
+    *(redrive_command, remove_command, reschedule_command, schedule_group),
+    *(bind_command, unbind_command, bindings_command),
+):
     queue_group.add_command(_command)
 
 
@@ -168,7 +172,7 @@ def purge_command(broker: Broker, queue: str, yes: bool, output: str) -> None:
     """
     with broker.client() as client:
         holding = client.queue(queue).stats()["messages"]
-        _require_yes(yes, f"remove what waits of {queue}, which holds {holding} messages")
+        require_yes(yes, f"remove what waits of {queue}, which holds {holding} messages")
         count = client.queue(queue).purge()
     _tell(output, f"removed {count} messages of {queue}", queue=queue, removed=count)
 
@@ -186,7 +190,7 @@ def delete_command(broker: Broker, queue: str, force: bool, yes: bool, output: s
     """
     with broker.client() as client:
         holding = client.queue(queue).stats()["messages"]
-        _require_yes(yes, f"delete {queue}, which holds {holding} messages")
+        require_yes(yes, f"delete {queue}, which holds {holding} messages")
         count = client.queue(queue).delete(if_empty=not force)
     _tell(output, f"{queue} is deleted, with {count} messages", queue=queue, removed=count)
 
@@ -196,12 +200,12 @@ def _mismatch(queue: str, standing: dict[str, Any], given: dict[str, Any]) -> st
     other = [
         f"{flag_of(name)[2:]} {shown(name, standing[name])}, not {shown(name, value)}"
         for name, value in wanted.items()
-        if standing[name] != value and name not in ("paused", "schedules", "bindings")
+        if standing.get(name) != value and name not in {"paused", *ELSEWHERE}
     ]
     return f"{queue} has {'; '.join(other)} ('msgqueue queue update' changes it)"
 
 
-def _require_yes(yes: bool, what: str) -> None:
+def require_yes(yes: bool, what: str) -> None:
     """Asks on a terminal; a script was written with what it wants to happen."""
     if yes or not sys.stdin.isatty():
         return

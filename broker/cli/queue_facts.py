@@ -6,7 +6,7 @@ from typing import Any
 
 from broker.cli.messages import timestamp
 from broker.cli.output import table
-from broker.cli.queue_settings import duration, flag_of, shown
+from broker.cli.queue_settings import ELSEWHERE, duration, flag_of, shown
 from broker.limits import SECOND
 from broker.model.settings import QueueSettings
 
@@ -26,7 +26,7 @@ def fact_lines(stats: dict[str, Any]) -> list[str]:
     settings = {
         flag_of(name)[2:]: shown(name, value)
         for name, value in stats["settings"].items()
-        if value != defaults.get(name) and name not in ("schedules", "bindings")
+        if value != defaults.get(name) and name not in ELSEWHERE
     }
     if schedules := stats["settings"].get("schedules"):
         settings["schedules"] = ", ".join(sorted(schedules))

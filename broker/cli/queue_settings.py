@@ -20,7 +20,7 @@ from broker.model.settings import Dedup, Ordering, Overflow, QueueSettings
 #: What takes a bound off: ``--ttl none``.
 NONE = "none"
 #: Have commands of their own.
-_ELSEWHERE = frozenset({"schedules", "bindings"})
+ELSEWHERE = frozenset({"schedules", "bindings", "channel"})
 _CHOICES: dict[str, type[StrEnum]] = {"overflow": Overflow, "dedup": Dedup, "ordering": Ordering}
 _HELP = {
     "durable": "On disk, or in memory only.",
@@ -96,7 +96,7 @@ class _OrNone(click.ParamType[Any]):
 
 
 def _fields() -> list[Field[Any]]:
-    return [field for field in fields(QueueSettings) if field.name not in _ELSEWHERE]
+    return [field for field in fields(QueueSettings) if field.name not in ELSEWHERE]
 
 
 def _option(field: Field[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

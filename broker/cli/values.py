@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from datetime import datetime
 from typing import Any
 
@@ -58,6 +59,44 @@ class Instant(click.ParamType[float]):
             return instant(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Past(click.ParamType[float]):
+    """An instant, or a duration that ends now, such as ``10m``; as seconds since the Unix epoch."""
+
+    name = "past"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        text = str(value).strip()
+        try:
+            if re.fullmatch(r"\d+[a-z]+", text):
+                return time.time() - parse_ms(text) / 1000
+            return instant(text)
+        except ConfigError:
+            self.fail(f"{value!r} is no duration: 500ms, 30s, 5m, 12h, 7d", param, ctx)
+        except ValueError as error:
+            self.fail(f"{error}, or a duration that ends now, such as 10m", param, ctx)
+
+
+class Start(click.ParamType[Any]):
+    """Where a subscription begins: a word, a sequence (int), or a time of the past (float)."""
+
+    name = "start"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str | int | float:
+        text = str(value).strip()
+        if text in ("now", "all", "last"):
+            return text
+        if text.isdigit():
+            return int(text)
+        try:
+            return Past().convert(text, None, None)
+        except click.BadParameter:
+            self.fail(
+                f"{value!r} is none of now, all, last, a sequence, 10m, 2026-01-31T12:00:00Z",
+                param,
+                ctx,
+            )
 
 
 class Header(click.ParamType[tuple[str, Any]]):

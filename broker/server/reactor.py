@@ -102,6 +102,8 @@ class Reactor:
         self._scanned_bytes = 0
         self._alarm: str | None = None
         self._is_held = False
+        #: True while the store has not said since the last write that it goes on.
+        self._may_stall = True
         self._poll = select.poll()
         self._poll.register(pipe.fileno, select.POLLIN)
         self._poll_held = select.poll()
@@ -151,9 +153,7 @@ class Reactor:
         now_ms = self._now_ms()
         if self._committer.durable > self._told:
             self._tell_durable(now_ms)
-        self._is_held = (
-            self._node.unsynced_bytes > limits.UNSYNCED_BYTES_MAX or self._store.is_stalled()
-        )
+        self._is_held = self._must_hold()
         if self._is_held:
             return
         self._ending.advance(now_ms)
@@ -161,6 +161,15 @@ class Reactor:
         self._act(now_ms)
         if now_ms >= self._watch_at:
             self._watch(now_ms)
+
+    def _must_hold(self) -> bool:
+        """A store comes to a stall by what is written: after a turn that wrote nothing it is not
+        asked, for that costs as much as a small turn."""
+        if self._node.unsynced_bytes > limits.UNSYNCED_BYTES_MAX:
+            return True
+        if self._may_stall:
+            self._may_stall = self._store.is_stalled()
+        return self._may_stall
 
     def _take_in(self, now_ms: int) -> int:
         """Takes in what waits; returns the time as it is after that, with no pause between."""
@@ -198,6 +207,7 @@ class Reactor:
             if membership is not None:
                 membership.give_out(turn.links, turn.swaps)
             if turn.sync is not None:
+                self._may_stall = True
                 committer.commit(turn.sync, alone=self._is_alone())
             if failed:
                 self._end_sessions(now_ms, failed)
@@ -227,6 +237,7 @@ class Reactor:
 
     def _watch(self, now_ms: int) -> None:
         self._watch_at = now_ms + WATCH_MS
+        self._may_stall = True
         self._connections.follow()
         alarm = self._watermarks.look()
         if (alarm is None) != (self._alarm is None):

@@ -16,7 +16,7 @@ from tests.support.waiting import DEADLINE_S
 T = TypeVar("T")
 
 #: Methods of the async faces that return at once; every other one is awaited.
-PLAIN = frozenset({"browse", "consume", "consume_batches"})
+PLAIN = frozenset({"browse", "consume", "consume_batches", "history"})
 
 
 class Loop:
@@ -60,6 +60,8 @@ class Blocking:
         return len(self._wrapped)
 
     def __iter__(self) -> Iterator[Any]:
+        if hasattr(self._wrapped, "__aiter__"):
+            return self._iterating(self._wrapped.__aiter__)()
         return (Blocking(self._loop, each) for each in self._wrapped)
 
     def __enter__(self) -> Self:
@@ -130,6 +132,14 @@ class BlockingClient(Blocking):
         except BaseException:
             loop.stop()
             raise
+
+    def subscribe(self, *patterns: str, **options: Any) -> Any:
+        """Made in the thread of the loop, and joined, as the sync client's is."""
+
+        async def make() -> Any:
+            return await self._wrapped.subscribe(*patterns, **options)
+
+        return Blocking(self._loop, self._loop.run(make()))
 
     def __exit__(self, *exc: Any) -> None:
         try:

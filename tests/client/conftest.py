@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -16,6 +17,10 @@ from tests.client.scripted_broker import ScriptedBroker
 Connect = Callable[..., Any]
 
 
+#: Makes a handler that may block, out of a plain one.
+Handling = Callable[[Callable[[Any], Any]], Callable[[Any], Any]]
+
+
 @pytest.fixture
 def broker() -> Iterator[ScriptedBroker]:
     with ScriptedBroker() as running:
@@ -23,11 +28,31 @@ def broker() -> Iterator[ScriptedBroker]:
 
 
 @pytest.fixture(params=[Client, BlockingClient], ids=["sync", "async"])
-def connect(request: pytest.FixtureRequest, broker: ScriptedBroker) -> Iterator[Connect]:
+def face(request: pytest.FixtureRequest) -> Any:
+    """The client class under test, as if it were the sync one."""
+    return request.param
+
+
+@pytest.fixture
+def connect(face: Any, broker: ScriptedBroker) -> Iterator[Connect]:
     with ExitStack() as clients:
 
         def make(address: str | None = None, **options: Any) -> Any:
-            made = request.param(address or broker.address, **options)
-            return clients.enter_context(made)
+            return clients.enter_context(face(address or broker.address, **options))
 
         yield make
+
+
+@pytest.fixture
+def handling(face: Any) -> Handling:
+    """A handler of an async server runs in a thread of its own, so that it may wait as well."""
+    if face is Client:
+        return lambda handler: handler
+
+    def in_thread(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        async def handle(request: Any) -> Any:
+            return await asyncio.to_thread(handler, request)
+
+        return handle
+
+    return in_thread

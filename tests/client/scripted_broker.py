@@ -115,6 +115,16 @@ class ScriptedBroker(ScriptedTransactions, ScriptedServices):
 
         self._do(end)
 
+    def end_session_of_worker(self, number: int) -> None:
+        """Cuts the client off whose worker came as that number, from 1."""
+
+        def end() -> None:
+            session = self.workers[number - 1].session
+            self._end(session)
+            self.send(session.peer, self.failed("session_closed", re="closed"))
+
+        self._do(end)
+
     def hold_replies(self) -> None:
         self._do(lambda: setattr(self, "held", []))
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from broker.errors import NameNotAllowed
 from tests.client.call_rig import both_connected, reply_to, request, serve, withdraw
-from tests.client.cluster_rig import Q, taken_over_by, told
+from tests.client.cluster_rig import ClusterRig, Q, taken_over_by, told
 from tests.client.rig import Rig
+
+
+def served_at(rig: ClusterRig, broker: str) -> None:
+    """That broker confirms that it has the worker."""
+    (sent,) = rig.at(broker, "serve")
+    rig.reply(sent)
 
 
 def test_a_service_is_served_with_so_many_places() -> None:
@@ -204,16 +210,16 @@ def test_a_worker_serves_at_the_owner_of_its_service() -> None:
 def test_a_worker_serves_at_the_next_owner_when_the_former_is_gone() -> None:
     rig = both_connected()
     worker = serve(rig, Q)
-    rig.reply(*rig.at("a", "serve"))
+    served_at(rig, "a")
     taken_over_by(rig, "b")
-    rig.reply(*rig.at("b", "serve"))
+    served_at(rig, "b")
     assert worker.is_serving
 
 
 def test_a_worker_that_moves_serves_there_before_it_leaves_the_former_owner() -> None:
     rig = both_connected()
     worker = serve(rig, Q)
-    rig.reply(*rig.at("a", "serve"))
+    served_at(rig, "a")
     request(rig, worker, b"c1", line=rig.line_to("a"))
     rig.move(Q, "b")
     rig.session._routing.doubt()
@@ -230,7 +236,7 @@ def test_a_worker_that_moves_serves_there_before_it_leaves_the_former_owner() ->
 def test_a_worker_that_comes_back_before_it_left_stays() -> None:
     rig = both_connected()
     worker = serve(rig, Q)
-    rig.reply(*rig.at("a", "serve"))
+    served_at(rig, "a")
     for owner in ("b", "a"):
         rig.move(Q, owner)
         rig.session._routing.doubt()

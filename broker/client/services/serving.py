@@ -107,6 +107,7 @@ class Serving:
         if worker.is_leaving:
             return
         worker.is_leaving = True
+        worker.is_serving = False
         places = [*worker.former, *([worker.exchange] if worker.exchange is not None else [])]
         worker.exchange, worker.former = None, {}
         for exchange in places:

@@ -13,20 +13,24 @@ import msgpack
 
 from broker.cluster.messages import Answer, Question
 from broker.core.commands.queue_stats import TOTALS, totals_of
+from broker.core.services.facts import SERVICE_TOTALS
+from broker.core.services.facts import totals_of as totals_of_services
 from broker.core.session import Session
 from broker.limits import GATHER_MAX
 from broker.model import commands
 from broker.model.replies import Reply, ok
+from broker.model.service_commands import Services
 from broker.names import is_hidden
 from broker.node.channels.listing import FIELDS, list_channels, merge_channels
 from broker.node.federation import Federation
 from broker.node.reception import Reception
 from broker.node.replicas import Replicas
+from broker.node.service_listing import ASKED, list_services, merge_services
 from broker.protocol.commands import VERSION, Malformed, decode_command
 
 #: ``deleted_messages`` went with their queues, ``unroutable`` ones were published for queues that
 #: were deleted before they came there.
-_TOTALS = (*TOTALS, "queues", "deleted_messages", "unroutable")
+_TOTALS = (*TOTALS, "queues", "deleted_messages", "unroutable", *SERVICE_TOTALS)
 
 
 class _Gathering:
@@ -57,6 +61,7 @@ class Census:
             commands.Map: self._handle_map,
             commands.Queues: self._handle_queues,
             commands.Channels: self._handle_channels,
+            Services: self._handle_services,
         }
         if federation is not None:
             federation.take_count = self._take
@@ -98,6 +103,10 @@ class Census:
         if command.req is not None:
             self._ask(peer, command, self._own_channels(command))
 
+    def _handle_services(self, peer: bytes, session: Session | None, command: Services) -> None:
+        if command.req is not None:
+            self._ask(peer, command, self._own_services(command))
+
     def handle_all_stats(self, peer: bytes, session: Session, command: commands.Stats) -> None:
         """Totals over all queues, and this broker's own counters."""
         if command.req is not None:
@@ -113,6 +122,8 @@ class Census:
             part = self._own_queues(command)
         elif isinstance(command, commands.Channels):
             part = self._own_channels(command)
+        elif isinstance(command, Services):
+            part = self._own_services(command)
         else:
             part = self._own_stats()
         assert self._federation is not None
@@ -139,6 +150,11 @@ class Census:
             machine.log.advance_time(self._reception.now)
         return {**list_channels(machines, command), "served": self._served()}
 
+    def _own_services(self, command: Services) -> dict[str, Any]:
+        machines = [replica.machine for replica in self._replicas if replica.machine.is_serving]
+        page = list_services(machines, command, self._reception.now)
+        return {**page, "served": self._served()}
+
     def _own_stats(self) -> dict[str, Any]:
         totals = dict.fromkeys(_TOTALS, 0)
         for replica in self._replicas:
@@ -154,6 +170,8 @@ class Census:
                     totals[name] += number
             totals["deleted_messages"] += replica.machine.deleted_messages
             totals["unroutable"] += replica.machine.unroutable
+            for name, number in totals_of_services(replica.machine.services.values()).items():
+                totals[name] += number
         return {"stats": totals, "served": self._served()}
 
     def _served(self) -> list[int]:
@@ -205,6 +223,8 @@ class Census:
             fields = {"queues": names[: command.max], "more": more}
         elif isinstance(command, commands.Channels):
             fields = merge_channels(parts, command)
+        elif isinstance(command, Services):
+            fields = merge_services(parts, command)
         else:
             # A broker of an older release tells fewer of them.
             totals = {n: sum(part["stats"].get(n, 0) for part in parts) for n in _TOTALS}
@@ -222,4 +242,7 @@ def _question(command: commands.Command) -> dict[str, Any]:
     if isinstance(command, commands.Channels):
         asked = {name: getattr(command, name) for name in FIELDS}
         return {"v": VERSION, "cmd": "channels", "req": 0, **asked}
+    if isinstance(command, Services):
+        asked = {name: getattr(command, name) for name in ASKED}
+        return {"v": VERSION, "cmd": "services", "req": 0, **asked}
     return {"v": VERSION, "cmd": "stats", "req": 0}

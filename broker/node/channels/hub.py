@@ -205,8 +205,12 @@ class Hub:
         """A reign begins: who listens may have missed the end of the former one."""
         epoch = machine.log.epoch
         self._events.note("slot.reign", slot=machine.slot, epoch=epoch)
-        if self._audience.registered:
-            self._changed.note_reign(machine.slot, epoch, now)
+        if not self._audience.registered:
+            return
+        self._changed.note_reign(machine.slot, epoch, now)
+        for channel in machine.channels.names.values():
+            if channel.is_kept and self._audience.route(channel.name).registered:
+                self._changed.note((channel.name, epoch, channel.next, channel.start), now)
 
     def _take_fanout(self, frames: list[bytes]) -> None:
         """What another broker's slot has for the subscribers here."""

@@ -4,8 +4,9 @@
                <-- ok, or it was there already --                   -> Cleared
                <-- anything else --                                 -> again, in order, later
 
-What it knows of puts under way is volatile: another reign begins again with the rows.  Law: a line's puts are sent in
-order, and a row goes only after its target said that it has the message.
+What it knows of puts under way is volatile: another reign begins again with the rows.  Law: a
+line's puts are sent in order, and a row goes only after its target said that it has the message,
+or, of a share, that the queue which was bound is no more.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import msgpack
 
 from broker.limits import COLUMNS_BYTES_MAX, HEADER_BYTES_MAX
 from broker.protocol.commands import Malformed, decode_command
+from tests.protocol.binding_steps import BINDING_STEPS
 from tests.protocol.channel_steps import CHANNEL_STEPS
 from tests.protocol.id_steps import ID_STEPS
 from tests.protocol.key_steps import KEY_STEPS
@@ -253,6 +254,7 @@ STEPS = [
     *ID_STEPS,
     *PARTITION_STEPS,
     *CHANNEL_STEPS,
+    *BINDING_STEPS,
     Step("bad_header", "not msgpack", b"\xc1"),
     Step("bad_array", "a header is a map", msgpack.packb([1, 2])),
     Step("bad_empty", "no v, no cmd", {"req": 33}),

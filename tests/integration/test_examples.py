@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -23,6 +26,26 @@ def run(example: str, broker: BrokerProcess) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@contextmanager
+def running(example: str, broker: BrokerProcess) -> Iterator[list[str]]:
+    """From its first line until Ctrl-C; gives the lines, all of them once the block is left."""
+    with subprocess.Popen(
+        [sys.executable, f"examples/{example}.py", broker.endpoint],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        printed = [process.stdout.readline()]
+        try:
+            yield printed
+        finally:
+            process.send_signal(signal.SIGINT)
+            printed += process.communicate(timeout=60)[0].splitlines(keepends=True)
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize("producer", ["producer", "async_producer"])
@@ -73,4 +96,45 @@ def test_each_order_has_one_invoice_though_one_transaction_was_given_up(
     assert sorted(lines[1:]) == [
         *(f"shop.invoices {{'order': {n}, 'total': 20}}" for n in range(3)),
         *(f"shop.log order {n} is invoiced" for n in range(3)),
+    ]
+
+
+def test_functions_are_called_and_their_errors_come_back(broker: BrokerProcess) -> None:
+    with running("request_reply_server", broker) as printed:
+        assert run("request_reply_client", broker).splitlines() == [
+            "1 + 2 = 3",
+            "a laptop is 1200",
+            "parts: 0 1 2",
+            "no such item: unicorn",
+            "bad arguments: shop.add: got an unexpected keyword argument 'c'",
+            "failed there: TypeError",
+            "nobody serves that",
+        ]
+    assert printed[-1] == "closing: what is in hand is answered\n"
+
+
+def test_the_best_quote_of_those_that_came_in_time_is_taken(broker: BrokerProcess) -> None:
+    assert run("scatter_gather", broker).splitlines() == [
+        "best: cheap 70",
+        "came: 2 missing: 1",
+        "first: table",
+    ]
+
+
+def test_a_report_is_ordered_once_made_later_and_read_twice(broker: BrokerProcess) -> None:
+    assert run("durable_request", broker).splitlines() == [
+        "no reply to report-5 yet; the request stands",
+        "report of month 5",
+        "report of month 5",
+        "failed: ValueError: there is no month 13",
+        "forgotten: True True None",
+    ]
+
+
+def test_services_can_be_spoken_to_without_a_client_library(broker: BrokerProcess) -> None:
+    assert run("raw_pyzmq_call", broker).splitlines() == [
+        "served: ok",
+        "asked: b'hello' attempt 1",
+        "answered: [b'HELLO']",
+        "nobody: no_responder",
     ]

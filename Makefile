@@ -17,11 +17,12 @@ WORKERS ?= auto
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: help run cluster test check format bench bench-features bench-due bench-fanout bench-backlog bench-cluster
-.PHONY: chaos simulate soak clean
+.PHONY: bench-calls chaos simulate soak clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "also: check format bench bench-features bench-due bench-fanout bench-backlog bench-cluster"
+	@echo "also: check format bench bench-features bench-due bench-fanout bench-calls"
+	@echo "      bench-backlog bench-cluster"
 	@echo "      chaos simulate soak clean"
 
 # An environment that someone else made is taken as it is.
@@ -74,6 +75,9 @@ bench-due: $(VENV)/.installed-dev
 
 bench-fanout: $(VENV)/.installed-dev
 	$(BIN)/python -m bench fanout $(ARGS)
+
+bench-calls: $(VENV)/.installed-dev
+	$(BIN)/python -m bench calls $(ARGS)
 
 bench-backlog: $(VENV)/.installed-dev
 	$(BIN)/python -m bench backlog $(ARGS)

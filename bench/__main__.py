@@ -16,6 +16,7 @@ from bench.peers.registry import CLUSTERS, chosen
 from bench.report import Table
 from bench.rows import (
     backlog,
+    calling,
     choice,
     cluster,
     due,
@@ -34,7 +35,7 @@ ROWS = (
     *("all", "throughput", "latency", "backlog", "paired", "features", "due", "keyed", "selector"),
     "transient",
     *("cluster", "join", "failover"),
-    "fanout",
+    *("fanout", "calls"),
 )
 
 
@@ -71,8 +72,8 @@ def _run(arguments: argparse.Namespace) -> None:
 def _contenders(arguments: argparse.Namespace) -> Sequence[Contender]:
     if arguments.row in {"join", "failover"}:
         return [MsgQueueCluster()]
-    if arguments.row == "fanout":
-        # Its contenders are its own.
+    if arguments.row in {"fanout", "calls"}:
+        # Their contenders are their own.
         return [MsgQueue()]
     if arguments.row == "cluster":
         return chosen(arguments.only, CLUSTERS)
@@ -92,6 +93,8 @@ def _measure(arguments: argparse.Namespace, settings: Settings) -> Sequence[Tabl
         return choice.measure_selector(settings)
     if arguments.row == "fanout":
         return fanout.measure(settings, arguments.only)
+    if arguments.row == "calls":
+        return calling.measure(settings, arguments.only)
     if arguments.row == "transient":
         return transient.measure(settings)
     if arguments.row == "due":

@@ -198,6 +198,8 @@ class SimulatedClient:
         header = msgpack.unpackb(frames[0])
         if header["re"] == "messages":
             self.delivered(header, frames[1:])
+        elif header["re"] == "history":
+            self.told(header, frames[1:])
         elif header.get("code") == NoSession.code or header["re"] == "closed":
             # The connection was re-made under us, or the broker gave us up.
             if self.has_session:
@@ -229,6 +231,9 @@ class SimulatedClient:
 
     def delivered(self, header: Header, frames: Frames) -> None:
         """Messages for a consumer."""
+
+    def told(self, header: Header, frames: Frames) -> None:
+        """What a channel's history shows."""
 
     def failed(self, header: Header) -> None:
         """A command without a number failed."""

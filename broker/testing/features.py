@@ -13,6 +13,7 @@ from typing import Any
 
 import msgpack
 
+from broker.testing.channel_settings import CHANNELS
 from broker.testing.clock import EPOCH_MS
 
 #: feature -> queue -> settings
@@ -36,6 +37,7 @@ FEATURES: dict[str, dict[str, dict[str, Any]]] = {
     "gets": {"auto": {}},
     "overflow": {"scrap": {"max_messages": 12, "overflow": "drop_oldest"}},
     "memory": {"memory": {"durable": False}},
+    "channels": CHANNELS,
 }
 #: Filled by the brokers or by other consumers, and by no producer.
 TARGETS = frozenset({"dead", "again", "done"})
@@ -66,7 +68,8 @@ def draw_features(random: Random) -> dict[str, dict[str, Any]]:
 def settings_of(features: Iterable[str], random: Random) -> dict[str, dict[str, Any]]:
     settings = {name: dict(made) for each in features for name, made in FEATURES[each].items()}
     for queue, made in settings.items():
-        if queue not in TAKEN_AT_MOST_ONCE and random.random() < _WITH_A_FLOW:
+        has_flow = queue not in TAKEN_AT_MOST_ONCE and queue not in CHANNELS
+        if has_flow and random.random() < _WITH_A_FLOW:
             made.update(random.choice(_FLOWS))
     return settings
 

@@ -13,8 +13,12 @@ from typing import Any
 from broker.cluster.messages import Prepare
 from broker.cluster.primary import Primary
 from broker.core.books.producers import Key, Producers, Verdict
+from broker.core.channels import publishing
+from broker.core.channels.channel import History
 from broker.core.choosing.key_lines import KeyLines
+from broker.core.machine import SlotMachine
 from broker.core.naming import message_ids
+from broker.core.transient.transient_log import POSITIONS_PER_EPOCH
 from broker.names import TRANSFER_PRODUCER
 from broker.node import transfers
 from broker.node.replica import Replica
@@ -135,6 +139,21 @@ def _take_known_ids() -> AbstractContextManager[None]:
     return _replaced(message_ids, "_duplicates", lambda *_: [])
 
 
+def _take_publishes_again() -> AbstractContextManager[None]:
+    """Channels: what was published and is sent again is published again."""
+    return _replaced(publishing, "is_new", lambda *_: True)
+
+
+def _reuse_sequences() -> AbstractContextManager[None]:
+    """Channels: a history in memory begins in each reign where the first one began."""
+    return _replaced(SlotMachine, "transient_start", POSITIONS_PER_EPOCH)
+
+
+def _trim_too_much() -> AbstractContextManager[None]:
+    """Channels: the oldest of a history goes although it was asked to be kept."""
+    return _replaced(History, "may_go", lambda history, *_: history.messages > 5)
+
+
 #: rule -> the context in which it is broken
 MUTATIONS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "R2": _answer_before_the_sync,
@@ -147,4 +166,7 @@ MUTATIONS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "a move is taken once": _take_moves_again,
     "one in flight of a key": _let_keys_pass,
     "an id keeps others out": _take_known_ids,
+    "a publish is taken once": _take_publishes_again,
+    "a sequence is of one message": _reuse_sequences,
+    "a history is kept": _trim_too_much,
 }

@@ -60,6 +60,9 @@ class _Stream:
 class Producer(SimulatedClient):
     """Puts about every ``interval_us`` until ``stop``; ``window`` batches a queue at most."""
 
+    #: How it puts, and which field says where.
+    COMMAND, PLACE = "put", "queue"
+
     def __init__(
         self,
         name: str,
@@ -128,14 +131,17 @@ class Producer(SimulatedClient):
         batch.sent += 1
         batch.waits = True
         fields: dict[str, Any] = {
-            "queue": stream.queue,
+            self.PLACE: stream.queue,
             "count": len(batch.ids),
             "producer": stream.producer,
             "seq": batch.seq,
             **batch.fields,
         }
         self.ask(
-            lambda header: self._answered(stream, batch, header), "put", *batch.frames, **fields
+            lambda header: self._answered(stream, batch, header),
+            self.COMMAND,
+            *batch.frames,
+            **fields,
         )
 
     def in_session(self) -> None:

@@ -17,6 +17,8 @@ from broker.cluster.ownership import ClusterConfig, SlotConfig
 from broker.errors import DataDamaged, ProcessError
 from broker.node.settings import NodeSettings
 from broker.testing import delivery, feature_checks
+from broker.testing.channel_settings import CHANNELS
+from broker.testing.channels import Publisher, Reader, check_channels, hidden_queue
 from broker.testing.client import Clients, SimulatedClient
 from broker.testing.consumer import Consumer
 from broker.testing.coordinator_client import PREFIX, CoordinatorClient, Tenure
@@ -82,10 +84,13 @@ class Simulation:
         self.processes = [self._make_process(f"b{n}") for n in range(1, scenario.brokers + 1)]
         self.clients = Clients(self.schedule, self.network, self.history, self.breach)
         self.clients.declared.update(scenario.queues)
-        featured = scenario.featured
+        featured = {q: made for q, made in scenario.featured.items() if q not in CHANNELS}
+        channels = [queue for queue in scenario.featured if queue in CHANNELS]
         self.dresser = Dresser(self._stream("dresser"))
         fed = [*scenario.queues, *(queue for queue in featured if queue not in TARGETS)]
-        self.producers = [self._make_producer(n, fed) for n in range(scenario.producers)]
+        self.producers = [self._make_producer(f"p{n}", fed) for n in range(scenario.producers)]
+        if channels:
+            self.producers.append(self._make_producer("pub", channels, Publisher))
         taken = [*scenario.queues, *(q for q in featured if q not in TAKEN_AT_MOST_ONCE)]
         self.consumers = [
             Consumer(f"c{n}", self.clients, self._stream(f"c{n}"), taken)
@@ -95,6 +100,10 @@ class Simulation:
             Getter(f"g-{queue}", self.clients, self._stream(f"g-{queue}"), queue)
             for queue in featured
             if queue in TAKEN_AT_MOST_ONCE
+        ]
+        self.others += [
+            Reader(f"r-{channel}", self.clients, self._stream(f"r-{channel}"), channel)
+            for channel in channels
         ]
         self.operator = Operator("o", self.clients, self._stream("o"), featured)
         if featured:
@@ -154,18 +163,24 @@ class Simulation:
             tenure,
         )
 
-    def _make_producer(self, number: int, queues: list[str]) -> Producer:
-        name, scenario = f"p{number}", self.scenario
-        return Producer(
+    def _make_producer(
+        self, name: str, queues: list[str], kind: type[Producer] = Producer
+    ) -> Producer:
+        scenario = self.scenario
+        return kind(
             name,
             self.clients,
             self._stream(name),
             queues,
             scenario.put_interval_us,
             scenario.window,
-            self.invariants.confirmed,
+            self._confirmed,
             self.dresser,
         )
+
+    def _confirmed(self, slot: int, epoch: int, queue: str, first: int, count: int) -> None:
+        name = hidden_queue(queue) if queue in CHANNELS else queue
+        self.invariants.confirmed(slot, epoch, name, first, count)
 
     def _died(self, process: BrokerProcess, error: ProcessError | None) -> None:
         if isinstance(error, DataDamaged):
@@ -295,11 +310,12 @@ class Simulation:
         unordered = {message for producer in self.producers for message in producer.unordered}
         histories = self.history.queues
         for queue, events in histories.items():
-            if queue in TARGETS or queue == "work":
+            if queue in TARGETS or queue in CHANNELS or queue == "work":
                 continue
             if events[-1].kind is Kind.DRAINED and queue not in LOSSY:
                 yield delivery.check_total_queue(events)
             yield delivery.check_producer_order(events, unordered)
+        yield from check_channels(histories, unordered, is_drained=not self._left_to_do())
         yield from self._feature_verdicts(histories)
 
     def _feature_verdicts(self, histories: feature_checks.Histories) -> Iterator[Verdict]:

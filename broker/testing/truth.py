@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from broker.model import entries
+from broker.names import CHANNEL_PREFIX
 from broker.testing import insides
 
 
@@ -72,8 +73,9 @@ class TrueSlot:
 
     @property
     def waiting(self) -> int:
-        """Messages that are committed and not settled."""
-        return sum(queue.waiting for queue in self.queues.values())
+        """Messages that are committed and not settled; nobody takes what a channel keeps."""
+        queues = self.queues.values()
+        return sum(q.waiting for q in queues if not q.name.startswith(CHANNEL_PREFIX))
 
 
 def _fold_declared(slot: TrueSlot, entry: entries.QueueDeclared) -> None:

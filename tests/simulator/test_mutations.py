@@ -26,6 +26,9 @@ PROVOKED_BY: dict[str, tuple[int, dict[str, float], list[str]]] = {
     "a move is taken once": (3, {"drop": 2.0, "kill": 3.0}, ["dead letters", "transactions"]),
     "one in flight of a key": (3, {}, ["keys"]),
     "an id keeps others out": (3, {}, ["ids"]),
+    "a publish is taken once": (3, {"kill": 2.0, "break": 1.0}, ["channels"]),
+    "a sequence is of one message": (3, {"kill": 2.0}, ["channels"]),
+    "a history is kept": (3, {"kill": 2.0}, ["channels"]),
 }
 
 

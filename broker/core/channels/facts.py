@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from typing import Any
 
 from broker.core.channels.channel import Channel
@@ -45,20 +46,18 @@ def _rate(machine: SlotMachine, channel: Channel) -> float:
     return rate
 
 
-def names_matching(machine: SlotMachine, pattern: str, after: str, count_max: int) -> list[str]:
-    """The first names behind ``after`` that match, in order."""
+def names_matching(machine: SlotMachine, pattern: str, after: str) -> Iterator[str]:
+    """The names behind ``after`` that match, in order, each when it is asked for."""
     book = machine.channels
     if is_plain(pattern):
-        return [pattern] if pattern in book.names and pattern > after else []
+        if pattern in book.names and pattern > after:
+            yield pattern
+        return
     prefix = topic_prefix(pattern).decode()
     names = book.in_order()
-    found: list[str] = []
-    index = bisect_right(names, after) if after >= prefix else bisect_right(names, prefix)
-    while index < len(names) and len(found) < count_max:
+    for index in range(bisect_right(names, max(after, prefix)), len(names)):
         name = names[index]
         if not name.startswith(prefix):
-            break
+            return
         if matches(pattern, name):
-            found.append(name)
-        index += 1
-    return found
+            yield name

@@ -5,7 +5,10 @@ Each broker tells those of the slots that it serves; the pages of several are pu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from heapq import merge
+from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 from broker.core.channels.facts import facts_of, names_matching
@@ -18,17 +21,19 @@ FIELDS = ("pattern", "after", "max")
 
 def list_channels(machines: Iterable[SlotMachine], command: Channels) -> dict[str, Any]:
     """The page of the slots that are served here."""
-    found = [
-        (name, machine)
-        for machine in machines
-        for name in names_matching(machine, command.pattern, command.after, command.max + 1)
-    ]
-    found.sort(key=lambda each: each[0])
+    # Of many names, those of one page are looked at and no more.
+    merged = merge(*(_named(machine, command) for machine in machines), key=itemgetter(0))
+    found = list(islice(merged, command.max + 1))
     listed = [
         [name, facts_of(machine, machine.channels.names[name])]
         for name, machine in found[: command.max]
     ]
     return {"channels": listed, "more": len(found) > command.max}
+
+
+def _named(machine: SlotMachine, command: Channels) -> Iterator[tuple[str, SlotMachine]]:
+    for name in names_matching(machine, command.pattern, command.after):
+        yield name, machine
 
 
 def merge_channels(parts: list[dict[str, Any]], command: Channels) -> dict[str, Any]:

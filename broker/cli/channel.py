@@ -176,7 +176,7 @@ def declare_command(broker: Broker, channel: str, output: str, **options: Any) -
     """
     settings = _given(options)
     with broker.client() as client:
-        now = client.channel(channel, **(settings or {"history": 0})).stats()["settings"]
+        now = client.channel(channel, **(settings or {"history": 0})).stats().get("settings")
     _tell_settings(output, f"{channel} is declared", channel, now)
 
 

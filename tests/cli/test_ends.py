@@ -18,6 +18,9 @@ WORDS = [
     *("cluster", "queue ls", "queue info", "queue declare", "queue update", "queue purge"),
     *("queue delete", "queue pause", "queue resume", "queue redrive", "queue remove"),
     *("queue reschedule", "queue schedule add", "queue schedule ls", "queue schedule remove"),
+    *("queue bind", "queue unbind", "queue bindings", "pub", "sub", "channel ls", "channel info"),
+    *("channel history", "channel declare", "channel update", "channel delete", "call"),
+    "service ls",
 ]
 
 

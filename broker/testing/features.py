@@ -38,7 +38,10 @@ FEATURES: dict[str, dict[str, dict[str, Any]]] = {
     "overflow": {"scrap": {"max_messages": 12, "overflow": "drop_oldest"}},
     "memory": {"memory": {"durable": False}},
     "channels": CHANNELS,
+    # Bound to channels that a publisher of their own publishes on.
+    "bindings": {"wide": {}, "narrow": {}},
 }
+BOUND = ("wide", "narrow")
 #: Filled by the brokers or by other consumers, and by no producer.
 TARGETS = frozenset({"dead", "again", "done"})
 #: Taken by gets with ``auto_ack``, and by no consumer.

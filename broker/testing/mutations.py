@@ -13,7 +13,7 @@ from typing import Any
 from broker.cluster.messages import Prepare
 from broker.cluster.primary import Primary
 from broker.core.books.producers import Key, Producers, Verdict
-from broker.core.channels import publishing
+from broker.core.channels import bound_publishing, publishing
 from broker.core.channels.channel import History
 from broker.core.choosing.key_lines import KeyLines
 from broker.core.machine import SlotMachine
@@ -21,6 +21,7 @@ from broker.core.naming import message_ids
 from broker.core.transient.transient_log import POSITIONS_PER_EPOCH
 from broker.names import TRANSFER_PRODUCER
 from broker.node import transfers
+from broker.node.bindings import BindingCarrier
 from broker.node.replica import Replica
 from broker.storage.store import WriteOps
 from broker.testing.process import BrokerProcess
@@ -154,6 +155,16 @@ def _trim_too_much() -> AbstractContextManager[None]:
     return _replaced(History, "may_go", lambda history, *_: history.messages > 5)
 
 
+def _bind_in_one_slot() -> AbstractContextManager[None]:
+    """Bindings: a bind is confirmed when one of the slots has it."""
+    return _replaced(BindingCarrier, "_slots_of", lambda *_: [0])
+
+
+def _take_bound_publishes_again() -> AbstractContextManager[None]:
+    """Bindings: what queues got already, and is sent again, they get again."""
+    return _replaced(bound_publishing, "_is_new", lambda *_: True)
+
+
 #: rule -> the context in which it is broken
 MUTATIONS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "R2": _answer_before_the_sync,
@@ -169,4 +180,6 @@ MUTATIONS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "a publish is taken once": _take_publishes_again,
     "a sequence is of one message": _reuse_sequences,
     "a history is kept": _trim_too_much,
+    "all slots have a binding": _bind_in_one_slot,
+    "bound queues get it once": _take_bound_publishes_again,
 }

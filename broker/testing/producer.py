@@ -22,7 +22,7 @@ from broker.testing.schedule import MS
 Confirmed = Callable[[int, int, str, int, int], None]
 
 
-class _Batch:
+class Batch:
     """One put; ``sent`` and ``refused`` count its sendings and their refusals by name."""
 
     __slots__ = (
@@ -46,7 +46,7 @@ class _Batch:
         self.retry_at_us = 0
 
 
-class _Stream:
+class Stream:
     """One producer id on one queue."""
 
     def __init__(self, queue: str, producer: bytes) -> None:
@@ -54,7 +54,7 @@ class _Stream:
         self.producer = producer
         self.next_seq = 0
         self.known = False
-        self.unconfirmed: list[_Batch] = []
+        self.unconfirmed: list[Batch] = []
 
 
 class Producer(SimulatedClient):
@@ -79,9 +79,9 @@ class Producer(SimulatedClient):
         self._interval_us = interval_us
         self._window = window
         self._confirmed = confirmed
-        self._streams = [_Stream(queue, f"{name}-{queue}".encode()) for queue in queues]
+        self._streams = [Stream(queue, f"{name}-{queue}".encode()) for queue in queues]
         self._messages = 0
-        self._stopped = False
+        self.is_stopped = False
         #: How often what was refused by name is not sent again.
         self.gives_up = 0.2
         #: Messages whose order among their producer's others is not promised.
@@ -92,11 +92,15 @@ class Producer(SimulatedClient):
         self._put_later()
 
     def stop(self) -> None:
-        self._stopped = True
+        self.is_stopped = True
 
     @property
     def unanswered(self) -> int:
         return sum(len(stream.unconfirmed) for stream in self._streams)
+
+    def note(self, stream: Stream, kind: Kind, messages: list[str]) -> None:
+        """What became of messages, for the checkers."""
+        self.clients.history.record(stream.queue, kind, self.name, messages)
 
     # Putting
 
@@ -105,7 +109,7 @@ class Producer(SimulatedClient):
         self.schedule.after(delay_us, f"{self.name} puts", self._put)
 
     def _put(self) -> None:
-        if self._stopped:
+        if self.is_stopped:
             return
         self._put_later()
         stream = self.random.choice(self._streams)
@@ -115,19 +119,19 @@ class Producer(SimulatedClient):
         window = self._window if stream.known else 1
         if self.has_session and len(stream.unconfirmed) < window:
             batch = self._make_batch(stream)
-            self.clients.history.record(stream.queue, Kind.PUT, self.name, batch.ids)
+            self.note(stream, Kind.PUT, batch.ids)
             stream.unconfirmed.append(batch)
             self._send(stream, batch)
 
-    def _make_batch(self, stream: _Stream) -> _Batch:
+    def _make_batch(self, stream: Stream) -> Batch:
         count = self.random.randint(1, 3)
         ids = [f"{self.name}.{self._messages + n}" for n in range(count)]
         self._messages += count
         stream.next_seq += 1
         dress = self._dresser.dress(stream.queue, ids, self.schedule.now_us)
-        return _Batch(stream.next_seq - 1, ids, *dress)
+        return Batch(stream.next_seq - 1, ids, *dress)
 
-    def _send(self, stream: _Stream, batch: _Batch) -> None:
+    def _send(self, stream: Stream, batch: Batch) -> None:
         batch.sent += 1
         batch.waits = True
         fields: dict[str, Any] = {
@@ -152,7 +156,7 @@ class Producer(SimulatedClient):
 
     # Answers
 
-    def _answered(self, stream: _Stream, batch: _Batch, header: Header) -> None:
+    def _answered(self, stream: Stream, batch: Batch, header: Header) -> None:
         batch.waits = False
         if header["re"] == "ok":
             self._confirm(stream, batch, header)
@@ -170,31 +174,31 @@ class Producer(SimulatedClient):
             batch.refused += 1
         if batch.seq and batch.refused == batch.sent and self.random.random() < self.gives_up:
             stream.unconfirmed.remove(batch)
-            self.clients.history.record(stream.queue, Kind.REFUSED, self.name, batch.ids)
+            self.note(stream, Kind.REFUSED, batch.ids)
             return
         delay_us = int((20 + 300 * self.random.random()) * MS)
         batch.retry_at_us = self.schedule.now_us + delay_us
         self.schedule.after(delay_us, f"{self.name} puts again", self._retry, stream)
 
-    def _retry(self, stream: _Stream) -> None:
+    def _retry(self, stream: Stream) -> None:
         if not self.has_session:
             return
         for batch in stream.unconfirmed:
             if not batch.waits and batch.retry_at_us <= self.schedule.now_us:
                 self._send(stream, batch)
 
-    def _confirm(self, stream: _Stream, batch: _Batch, header: Header) -> None:
+    def _confirm(self, stream: Stream, batch: Batch, header: Header) -> None:
         stream.known = True
         stream.unconfirmed.remove(batch)
         taken, known = self._taken(batch, header)
-        self.clients.history.record(stream.queue, Kind.CONFIRMED, self.name, taken)
+        self.note(stream, Kind.CONFIRMED, taken)
         if known:
-            self.clients.history.record(stream.queue, Kind.KNOWN, self.name, known)
+            self.note(stream, Kind.KNOWN, known)
         if "first" in header:
             place = (header["first"], header["count"])
             self._confirmed(header["slot"], header["epoch"], stream.queue, *place)
 
-    def _taken(self, batch: _Batch, header: Header) -> tuple[list[str], list[str]]:
+    def _taken(self, batch: Batch, header: Header) -> tuple[list[str], list[str]]:
         """(messages that were taken, messages whose id was there already); who asks twice is not
         told which were."""
         known = {batch.ids[index] for index in header.get("duplicates", ())}

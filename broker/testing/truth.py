@@ -126,6 +126,7 @@ _FOLDS: dict[type[entries.Entry], Callable[[TrueSlot, Any], None]] = {
     entries.QueueDeclared: _fold_declared,
     entries.QueueDeleted: _fold_deleted,
     entries.BatchPut: _fold_put,
+    entries.SharedPut: _fold_put,
     entries.TimedPut: _fold_put,
     entries.Settled: _fold_settled,
     entries.Returned: _fold_returned,

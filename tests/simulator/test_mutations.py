@@ -29,6 +29,8 @@ PROVOKED_BY: dict[str, tuple[int, dict[str, float], list[str]]] = {
     "a publish is taken once": (3, {"kill": 2.0, "break": 1.0}, ["channels"]),
     "a sequence is of one message": (3, {"kill": 2.0}, ["channels"]),
     "a history is kept": (3, {"kill": 2.0}, ["channels"]),
+    "all slots have a binding": (3, {"kill": 1.0}, ["bindings"]),
+    "bound queues get it once": (3, {"kill": 2.0, "break": 1.0}, ["bindings"]),
 }
 
 

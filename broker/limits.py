@@ -130,6 +130,8 @@ ECHO_BYTES_MAX = 64
 #: Patterns that one queue is bound to, and copies of bindings that one slot of channels keeps.
 BINDINGS_PER_QUEUE_MAX = 100
 BINDINGS_PER_SLOT_MAX = 10_000
+#: Channels of which a slot remembers who is bound to them.
+BINDINGS_FOUND_MAX = 10_000
 #: Requests that wait for one binding to be with all slots.
 BINDING_WAITS_MAX = 1_000
 #: A slot remembers so long of a binding that is gone, lest an older word of it be believed.

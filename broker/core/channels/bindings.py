@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from broker.limits import BINDING_REMEMBERED
+from broker.limits import BINDING_REMEMBERED, BINDINGS_FOUND_MAX
 from broker.model.entries import Bound, Unbound
 from broker.model.patterns import PatternTrie
 from broker.model.selector import Selector
@@ -38,13 +38,18 @@ class BindingCopies:
         self._by_pattern: PatternTrie[BindingCopy] = PatternTrie()
         #: What is gone, in the order of its going: (version, when).
         self._gone: dict[CopyKey, tuple[int, int]] = {}
-        #: Rises with each change: what was found before may be otherwise.
-        self.changes = 0
+        #: channel -> what was found for it, since the last change
+        self._found: dict[str, list[BindingCopy]] = {}
         self._dirty: set[CopyKey] = set()
 
     def match(self, channel: str) -> list[BindingCopy]:
         """Every binding that a message of the channel meets, but for selectors."""
-        return self._by_pattern.match(channel)
+        found = self._found.get(channel)
+        if found is None:
+            if len(self._found) >= BINDINGS_FOUND_MAX:
+                self._found.clear()
+            found = self._found[channel] = self._by_pattern.match(channel)
+        return found
 
     def version_of(self, key: CopyKey) -> int:
         """The newest word of it that is known; -1 for none."""
@@ -74,13 +79,13 @@ class BindingCopies:
     def _put_in(self, copy: BindingCopy) -> None:
         self.copies[copy.key] = copy
         self._by_pattern.add(copy.pattern, copy)
-        self.changes += 1
+        self._found.clear()
 
     def _take_out(self, key: CopyKey) -> None:
         copy = self.copies.pop(key, None)
         if copy is not None:
             self._by_pattern.remove(copy.pattern, copy)
-            self.changes += 1
+            self._found.clear()
 
     def _forget(self, now: int) -> None:
         """Nothing that was sent so long ago is still on its way."""

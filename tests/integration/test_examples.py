@@ -14,9 +14,9 @@ import pytest
 from tests.support.broker_process import ROOT, BrokerProcess
 
 
-def run(example: str, broker: BrokerProcess) -> str:
+def run(example: str, broker: BrokerProcess, *more: str) -> str:
     done = subprocess.run(
-        [sys.executable, f"examples/{example}.py", broker.endpoint],
+        [sys.executable, f"examples/{example}.py", broker.endpoint, *more],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -137,4 +137,13 @@ def test_services_can_be_spoken_to_without_a_client_library(broker: BrokerProces
         "asked: b'hello' attempt 1",
         "answered: [b'HELLO']",
         "nobody: no_responder",
+    ]
+
+
+def test_channels_can_be_had_without_a_client_library(broker: BrokerProcess) -> None:
+    assert run("raw_pyzmq_channels", broker, broker.raw_endpoint).splitlines() == [
+        "subscribed: [b'$sync.1']",
+        "published to 1",
+        "heard: b'news.eu\\x00' True [b'first', b'second']",
+        "raw: b'unconfirmed'",
     ]

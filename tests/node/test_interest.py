@@ -120,6 +120,7 @@ def test_both_sides_agree_in_the_end(seed: int, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(limits, "INTEREST_GONE_MAX", 3)
     random = Random(seed)
     teller, hearer = Side(), Side()
+    keys: list[Key] = ["a", "b", "c", b"p", b"q", "d", "e", "f"]
     wanted: dict[Key, int] = {}
     told: list[Interest] = []
     answered: list[InterestKnown] = []
@@ -141,7 +142,7 @@ def test_both_sides_agree_in_the_end(seed: int, monkeypatch: pytest.MonkeyPatch)
                 teller.exchange.take_answer("other", answer)
 
     for _ in range(80):
-        key: Key = random.choice(["a", "b", "c", b"p", b"q", "d", "e", "f"])
+        key = random.choice(keys)
         wanted[key] = random.randint(0, 2)
         teller.own.note(key, wanted[key])
         if random.random() < 0.05:

@@ -18,6 +18,7 @@ from tests.protocol.id_steps import ID_STEPS
 from tests.protocol.key_steps import KEY_STEPS
 from tests.protocol.partition_steps import PARTITION_STEPS
 from tests.protocol.step import Step
+from tests.protocol.subscriber_steps import hold_subscriber_dialog
 from tests.protocol.transaction_steps import LARGE_TRANSACTION_STEPS, TRANSACTION_STEPS
 from tests.support.node_rig import PEER, NodeRig
 
@@ -372,7 +373,7 @@ def hold_dialog() -> list[dict[str, Any]]:
                 known["$tag"] = sent["tag"]
             if "session" in sent.header:
                 known["$session"] = sent["session"]
-    return rows
+    return rows + hold_subscriber_dialog()
 
 
 def _protocol_error(frames: list[bytes]) -> str | None:

@@ -17,6 +17,7 @@ from broker.errors import BY_NAME, ProtocolError
 from broker.protocol.commands import SCHEMAS, Malformed, decode_command
 from tests.protocol.dialog import LARGE_STEPS, STEPS, frames_of, hold_dialog
 from tests.protocol.step import Step
+from tests.protocol.subscriber_steps import SUBSCRIBER_STEPS
 
 FILE = Path(__file__).parents[1] / "golden" / "frames.json"
 
@@ -36,9 +37,11 @@ def test_a_node_speaks_the_golden_frames() -> None:
 
 
 def test_every_command_and_every_protocol_error_of_a_frame_is_among_them() -> None:
-    assert {s.header["cmd"] for s in STEPS if isinstance(s.header, dict) and "cmd" in s.header} > {
-        *SCHEMAS
-    }
+    assert {
+        s.header["cmd"]
+        for s in [*STEPS, *SUBSCRIBER_STEPS]
+        if isinstance(s.header, dict) and "cmd" in s.header
+    } > {*SCHEMAS}
     errors = {row["error"] for row in ROWS if row["direction"] == "to_broker"}
     named = {name for name, error in BY_NAME.items() if issubclass(error, ProtocolError)}
     assert named - errors == {"routing_id_not_allowed"}
@@ -59,6 +62,7 @@ def test_every_reply_is_among_them() -> None:
         "cancelled",
         "browsed",
         "history",
+        "heads",
     }
 
 

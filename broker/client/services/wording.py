@@ -5,6 +5,7 @@ Owns the checks that can be made without a broker.  It never sends anything.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from broker.client.codec import encode_value
@@ -35,7 +36,7 @@ def call_fields(
     stream: bool = False,
     workers: int | None = None,
 ) -> dict[str, Any]:
-    fields: dict[str, Any] = {"cmd": "call", "service": require_name(service), **content}
+    fields: dict[str, Any] = {"cmd": "call", "service": _known_name(service), **content}
     if idempotent:
         fields["idempotent"] = True
     if stream:
@@ -100,6 +101,12 @@ def require_concurrency(concurrency: int) -> int:
     if not 1 <= concurrency <= CONCURRENCY_MAX:
         raise BadField(f"concurrency is from 1 to {CONCURRENCY_MAX}, not {concurrency}")
     return concurrency
+
+
+@lru_cache(1_024)
+def _known_name(name: str) -> str:
+    """The same few names are called again and again."""
+    return require_name(name)
 
 
 def _text(error: BaseException) -> str:

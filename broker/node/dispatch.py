@@ -5,6 +5,7 @@ Whatever a command holds, it is answered and never raises; only a failed disk do
 
 from __future__ import annotations
 
+from broker.core.channels.bound_publishing import has_taken
 from broker.core.commands.handlers import HANDLERS
 from broker.core.commands.take_handlers import end_consumer
 from broker.core.services.service_handlers import SERVICE_HANDLERS
@@ -186,10 +187,13 @@ class Dispatch:
         replica = self._replicas.find(slot_of(name, slots)) if slots else None
         if replica is None or not replica.machine.is_serving:
             return False
-        found = replica.machine.names.get(queue)
+        machine = replica.machine
+        if name != queue and has_taken(machine, name, producer, sequence):
+            return True
+        found = machine.names.get(queue)
         if found is None:
-            return name != queue and replica.machine.channels.has_taken(name, producer, sequence)
-        return replica.machine.producers.has_taken((producer, found.ledger.number), sequence)
+            return name != queue and machine.channels.has_taken(name, producer, sequence)
+        return machine.producers.has_taken((producer, found.ledger.number), sequence)
 
     def _carry_out(self, replica: Replica, session: Session, command: commands.Command) -> None:
         if self._federation is not None:

@@ -15,7 +15,7 @@ from broker.model.entries import BatchPut
 from broker.model.replies import failed
 from broker.node.forwarding import Forwarding
 from broker.node.guests import GUEST, Guests
-from broker.node.put_order import PutOrder
+from broker.node.put_order import PutOrder, place_of
 from broker.node.reception import Reception
 from broker.node.replica import Replica
 
@@ -55,6 +55,11 @@ def step_down(
             name = machine.queues[entry.number].name
             for producer, sequence in entry.sources:
                 order.note_refused(producer, name, sequence, now)
+    for held in machine.publishes.held.values():
+        for publish in held:
+            place = place_of(publish.command)
+            if place is not None:
+                order.note_refused(*place, now)
 
 
 def _tell_unknown(replica: Replica, reception: Reception) -> None:

@@ -246,3 +246,11 @@ def test_a_light_publish_behind_one_that_waits_for_its_commit_waits_too(rig: Nod
     assert drain(rig, "q") == [b"0"]
     assert not machine.publishes.held
     assert not machine.publishes.pending
+
+
+def test_a_publish_is_known_when_nobody_is_bound_any_more(rig: NodeRig, kind: str) -> None:
+    bound(rig, "q", "a.b")
+    assert publish(rig, "a.b", b"1", producer=b"p", seq=0).re == "ok"
+    rig.ask(PEER, "unbind", queue="q", pattern="a.b")
+    assert publish(rig, "a.b", b"1", producer=b"p", seq=0)["duplicate"]
+    assert "duplicate" not in publish(rig, "a.b", b"2", producer=b"p", seq=1).header

@@ -95,8 +95,20 @@ def _key(outbox: Queue, command: Publish) -> Key | None:
     """The producer on this channel, as the outbox knows it."""
     if command.producer is None or command.seq is None:
         return None
-    said = command.channel.encode() + b"\0" + command.producer
+    return _key_of(outbox, command.channel, command.producer)
+
+
+def _key_of(outbox: Queue, channel: str, producer: bytes) -> Key:
+    said = channel.encode() + b"\0" + producer
     return _KEY_MARK + blake2b(said, digest_size=_KEY_BYTES).digest(), outbox.ledger.number
+
+
+def has_taken(machine: SlotMachine, channel: str, producer: bytes, sequence: int) -> bool:
+    """True for a publish that queues are bound to get, and that is committed or proposed."""
+    outbox = machine.names.get(OUTBOX)
+    if outbox is None:
+        return False
+    return machine.producers.has_taken(_key_of(outbox, channel, producer), sequence)
 
 
 def _is_new(
@@ -168,6 +180,8 @@ def serve_held(machine: SlotMachine, entry: SharedPut | PutRepeated, at: Propose
             first = send_light(machine, channel, command)
         else:
             queue = machine.queues[channel.history.number]
-            first = put_into_history(machine, queue, command, [])[1]
+            put, first = put_into_history(machine, queue, command, [])
+            if command.producer is not None and command.seq is not None:
+                put.sources.append((command.producer, command.seq))
         if reply is not None:
             reply.header["first"] = first

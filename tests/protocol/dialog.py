@@ -17,6 +17,7 @@ from tests.protocol.channel_steps import CHANNEL_STEPS
 from tests.protocol.id_steps import ID_STEPS
 from tests.protocol.key_steps import KEY_STEPS
 from tests.protocol.partition_steps import PARTITION_STEPS
+from tests.protocol.service_steps import SERVICE_STEPS
 from tests.protocol.step import Step
 from tests.protocol.subscriber_steps import hold_subscriber_dialog
 from tests.protocol.transaction_steps import LARGE_TRANSACTION_STEPS, TRANSACTION_STEPS
@@ -256,6 +257,7 @@ STEPS = [
     *PARTITION_STEPS,
     *CHANNEL_STEPS,
     *BINDING_STEPS,
+    *SERVICE_STEPS,
     Step("bad_header", "not msgpack", b"\xc1"),
     Step("bad_array", "a header is a map", msgpack.packb([1, 2])),
     Step("bad_empty", "no v, no cmd", {"req": 33}),
@@ -371,6 +373,8 @@ def hold_dialog() -> list[dict[str, Any]]:
             )
             if "tag" in sent.header and sent.messages():
                 known["$tag"] = sent["tag"]
+            if "call" in sent.header and sent.re == "request":
+                known["$call"] = sent["call"]
             if "session" in sent.header:
                 known["$session"] = sent["session"]
     return rows + hold_subscriber_dialog()

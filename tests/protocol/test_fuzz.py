@@ -35,7 +35,9 @@ HEADERS = st.builds(
 @st.composite
 def mutated(draw: st.DrawFn) -> list[bytes]:
     """Good frames with some bytes changed, cut or added."""
-    frames = frames_of(draw(st.sampled_from(STEPS)), {"$tag": b"t" * 26, "$session": b"s" * 16})
+    frames = frames_of(
+        draw(st.sampled_from(STEPS)), {"$tag": b"t" * 26, "$session": b"s" * 16, "$call": b"c" * 16}
+    )
     which = draw(st.integers(0, len(frames) - 1))
     frame = bytearray(frames[which])
     for _ in range(draw(st.integers(1, 3))):

@@ -63,6 +63,9 @@ def test_every_reply_is_among_them() -> None:
         "browsed",
         "history",
         "heads",
+        "request",
+        "reply",
+        "call_cancelled",
     }
 
 

@@ -51,7 +51,7 @@ class _Asked(NamedTuple):
 class Placed:
     """A worker of a client here whose service another broker has: ``broker``, or "" for now."""
 
-    __slots__ = ("broker", "is_leaving", "retry_at", "serve", "slot")
+    __slots__ = ("broker", "is_leaving", "retry_at", "serve", "slot", "was_given")
 
     def __init__(self, serve: commands.Serve, slot: int, broker: str) -> None:
         self.serve = serve
@@ -59,6 +59,8 @@ class Placed:
         self.broker = broker
         self.retry_at = 0
         self.is_leaving = False
+        #: True when it may have calls in hand that it was given where it was placed last.
+        self.was_given = False
 
     def as_frames(self) -> list[bytes]:
         serve = self.serve
@@ -168,6 +170,7 @@ class CallForwarding:
     def take_over(self, session: Session, serve: commands.Serve, slot: int) -> None:
         """A worker whose service this broker had until now; it is placed anew."""
         placed = Placed(serve, slot, "")
+        placed.was_given = True
         self._placed.setdefault(session.id, {})[serve.worker] = placed
         self._tell_moved(session, placed)
 
@@ -225,6 +228,8 @@ class CallForwarding:
                 self._displace(session, placed)
                 return False
             del workers[header["worker"]]
+        elif header["re"] == "request":
+            placed.was_given = True
         return True
 
     def _displace(self, session: Session, placed: Placed) -> None:
@@ -237,6 +242,9 @@ class CallForwarding:
     def _tell_moved(self, session: Session, placed: Placed) -> None:
         """Nobody waits for what the worker was given before."""
         self._has_unplaced = True
+        if not placed.was_given:
+            return
+        placed.was_given = False
         header = {
             "re": "call_cancelled",
             "service": placed.serve.service,
@@ -255,17 +263,6 @@ class CallForwarding:
             assert session is not None, "the workers of a session end with it"
             for placed in [p for p in workers.values() if p.broker == broker]:
                 self._displace(session, placed)
-
-    def follow_primary(self, slot: int) -> None:
-        """A slot has another primary: the former one can end no call any more."""
-        primary = self._steering.primary_of(slot)
-        for broker, pending in self._pending.items():
-            if broker == primary or not primary:
-                continue
-            lost = {key: asked for key, asked in pending.items() if asked.slot == slot}
-            for key in lost:
-                del pending[key]
-            self._tell_lost(lost, "the slot has another primary")
 
     def _tell_lost(self, lost: dict[_Key, _Asked], why: str) -> None:
         for (session_id, req), asked in lost.items():

@@ -276,7 +276,6 @@ class Federation:
         steering = self.steering
         owned = steering.view.slots[slot]
         self.forwarding.follow_primary(slot, now)
-        self.calls.follow_primary(slot)
         replica = self._replicas.find(slot)
         if replica is not None and replica.primary is not None:
             if owned.config.epoch > replica.primary.epoch:

@@ -115,7 +115,7 @@ def test_a_schedule_puts_as_the_clock_moves(broker: MemoryBroker, mq: Client) ->
     nightly = {"cron": "30 2 * * *", "body": "all", "content_type": "text/plain"}
     reports = mq.queue("reports", schedules={"nightly": nightly})
     broker.advance(days=3)
-    put_at = [datetime.fromtimestamp(m.put_at, UTC) for m in reports.get_many(10)]
+    put_at = [datetime.fromtimestamp(m.put_at or 0, UTC) for m in reports.get_many(10)]
     assert put_at == [START + timedelta(days=day, hours=2, minutes=30) for day in range(3)]
 
 
@@ -137,9 +137,8 @@ def test_a_transaction_moves_and_a_dead_letter_says_why(mq: Client) -> None:
 
 
 def test_errors_are_the_brokers_own() -> None:
-    with MemoryBroker(auto_declare=False) as broker:
-        with pytest.raises(QueueNotFound):
-            broker.client().queue("orders").put("x").wait()
+    with MemoryBroker(auto_declare=False) as broker, pytest.raises(QueueNotFound):
+        broker.client().queue("orders").put("x").wait()
 
 
 def test_what_waits_for_ever_is_told_after_a_week(broker: MemoryBroker, mq: Client) -> None:
@@ -227,19 +226,37 @@ def _take_all(queue: Queue, taken: list[str]) -> None:
             taken.append(message.body)
 
 
-def test_threads_that_wait_need_real_time(broker: MemoryBroker, mq: Client) -> None:
-    raised: list[BaseException] = []
+def test_the_clock_stands_while_another_thread_works_on_an_answer(
+    broker: MemoryBroker, mq: Client
+) -> None:
+    with broker.client().serve("double", lambda request: request.body * 2):
+        answers = [mq.call("double", number, timeout=1).body for number in range(20)]
+    assert answers == [2 * number for number in range(20)]
+    assert broker.now - START < timedelta(seconds=1)
 
-    def wait() -> None:
-        try:
-            mq.queue("orders").get(timeout=1)
-        except RuntimeError as error:
-            raised.append(error)
 
-    thread = threading.Thread(target=wait)
-    thread.start()
-    thread.join()
-    assert len(raised) == 1
+def test_every_subscriber_gets_what_is_published_to_a_channel(
+    broker: MemoryBroker, mq: Client
+) -> None:
+    subscriptions = [
+        broker.client().subscribe("orders.>", timeout=1),
+        broker.client().subscribe("orders.*", timeout=1),
+        broker.client().subscribe("orders.us", timeout=1),
+    ]
+    for number in range(3):
+        mq.publish("orders.eu", number)
+    assert mq.publish("orders.us", "last").wait(5).subscriptions == 3
+    heard = [[event.body for event in subscription] for subscription in subscriptions]
+    assert heard == [[0, 1, 2, "last"], [0, 1, 2, "last"], ["last"]]
+
+
+def test_a_late_subscriber_gets_the_last_value(broker: MemoryBroker, mq: Client) -> None:
+    kitchen = mq.channel("temperature.kitchen", history=True, durable=True)
+    kitchen.publish(20)
+    kitchen.publish(21).wait(5)
+    broker.restart()
+    late = mq.subscribe("temperature.>", start="last", timeout=1)
+    assert [event.body for event in late] == [21]
 
 
 def test_in_real_time_threads_wait_for_one_another() -> None:

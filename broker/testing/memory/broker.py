@@ -49,8 +49,8 @@ class MemoryBroker:
 
     - ``now``: what the clock shows at first; the machine's time if not given.
     - ``seed``: of all random bits, such as the jitter of a backoff.
-    - ``real_time``: the clock runs, and waits wait.  For tests with threads that wait, and with
-      tasks that sleep.
+    - ``real_time``: the clock runs, and waits wait.  For tests whose threads or tasks sleep, and
+      those in which the thread that made the broker waits for other things than the broker.
     - ``auto_declare``: whether a put makes its queue, as with a broker's ``--auto-declare``.
     """
 
@@ -64,7 +64,9 @@ class MemoryBroker:
     ) -> None:
         start = now.timestamp() if isinstance(now, datetime) else now
         now_ms = round((time.time() if start is None else start) * 1000)
-        settings = NodeSettings("memory", "memory", auto_declare=auto_declare)
+        settings = NodeSettings(
+            "memory", "memory", auto_declare=auto_declare, publish_addresses=(_ADDRESS,)
+        )
         world = World(now_ms, Random(seed).randbytes, settings)
         self._passing = Passing(world, real_time=real_time)
         self._clients: list[Client] = []

@@ -71,7 +71,7 @@ class MemoryCalls(SyncCalls):
         with self.lock:
             super().close()
             self._passing.world.detach(self.session)
-            self._passing.run()
+            self._passing.tell_all()
 
     def _run(self) -> None:
         _let_run(self._passing, self.session)

@@ -18,8 +18,14 @@ from broker.testing.memory.world import World
 
 #: Who waits on and on is told when the clock has moved so far, and nobody did or got anything.
 IDLE_MS_MAX = 7 * 24 * 3_600_000
+#: The clock stands while other threads are at work on what they got, but not for longer.
+AT_WORK_S_MAX = 10.0
 #: Tasks that are not waiting for the broker have so many turns of the loop before time passes.
 LOOP_TURNS = 50
+
+
+#: What a thread has seen of the world.
+Stamp = tuple[int, int]
 
 
 class Passing:
@@ -27,7 +33,10 @@ class Passing:
         self.world = world
         self.lock = threading.RLock()
         self._news = threading.Condition(self.lock)
+        #: The thread that moves the clock.
         self._thread = threading.get_ident()
+        #: Other threads that wait: what they have seen when they began to; None when at work.
+        self._others: dict[int, Stamp | None] = {}
         #: What the world's clock shows beyond the machine's; None while it stands.
         self._ahead_ms: int | None = world.now_ms - _elapsed_ms() if real_time else None
         #: When a client last did or got anything.
@@ -38,9 +47,16 @@ class Passing:
     def run(self) -> None:
         """All that is due happens."""
         with self.lock:
+            before = self._stamp
             if self._ahead_ms is not None:
                 self.world.advance_to(max(_elapsed_ms() + self._ahead_ms, self.world.now_ms))
             self.world.run()
+            if self._stamp != before:
+                self._news.notify_all()
+
+    def tell_all(self) -> None:
+        """Whoever waits looks again."""
+        with self.lock:
             self._news.notify_all()
 
     def is_used(self) -> None:
@@ -61,11 +77,34 @@ class Passing:
         until = self._until(ends_at)
         if self._ahead_ms is not None:
             self._news.wait(max(until - self.world.now_ms, 0) / 1000)
-            self.run()
-            return
-        if threading.get_ident() != self._thread:
-            raise RuntimeError("threads that wait need MemoryBroker(real_time=True)")
-        self.world.advance_to(until)
+        elif threading.get_ident() != self._thread:
+            self._wait_as_other(threading.get_ident())
+        elif not self._others or not self._let_others_work():
+            self.world.advance_to(until)
+            self._news.notify_all()
+
+    def _wait_as_other(self, thread: int) -> None:
+        self._others[thread] = self._stamp
+        self._news.notify_all()
+        self._news.wait()
+        self._others[thread] = None
+
+    def _let_others_work(self) -> bool:
+        """Until all of them have seen what there is and wait again; True if they did anything."""
+        before = self._stamp
+        ends_at = time.monotonic() + AT_WORK_S_MAX
+        while self._is_anyone_at_work() and time.monotonic() < ends_at:
+            self._news.wait(AT_WORK_S_MAX)
+        return self._stamp != before
+
+    def _is_anyone_at_work(self) -> bool:
+        alive = {thread.ident for thread in threading.enumerate()}
+        self._others = {thread: s for thread, s in self._others.items() if thread in alive}
+        return any(seen != self._stamp for seen in self._others.values())
+
+    @property
+    def _stamp(self) -> Stamp:
+        return self.world.news, self.world.now_ms
 
     async def wait_in_loop(self, waiters: Waiters, ends_at: int | None) -> None:
         """As ``wait``, for a task."""
@@ -76,10 +115,10 @@ class Passing:
         key = object()
         self._ends[key] = until
         try:
-            seen = (self.world.news, self.world.now_ms)
+            seen = self._stamp
             for _ in range(LOOP_TURNS):
                 await asyncio.sleep(0)
-                if seen != (self.world.news, self.world.now_ms):
+                if seen != self._stamp:
                     return
             self.world.advance_to(min(self._ends.values()))
         finally:

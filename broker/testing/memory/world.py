@@ -16,6 +16,7 @@ from broker.node.node import Node
 from broker.node.settings import NodeSettings
 from broker.server.schedules import Schedules
 from broker.storage.memory_store import MemoryStore
+from broker.testing.memory.ears import Ear
 
 #: Rounds at one instant; who asks for more never comes to rest.
 ROUNDS_MAX = 100_000
@@ -44,6 +45,7 @@ class World:
         self._settings = settings
         self._store = MemoryStore()
         self._sessions: list[Session] = []
+        self._ears: dict[Session, Ear] = {}
         self._feeds: dict[Line, _Feed] = {}
         self._peers: dict[bytes, _Feed] = {}
         self._next_peer = 1
@@ -52,11 +54,13 @@ class World:
 
     def attach(self, session: Session) -> None:
         self._sessions.append(session)
+        self._ears[session] = Ear(session)
 
     def detach(self, session: Session) -> None:
         """The client is gone; what it holds goes back."""
         if session in self._sessions:
             self._sessions.remove(session)
+            self._ears.pop(session).close(self._node.note_subscription)
             for feed in [f for f in self._feeds.values() if f.session is session]:
                 self._hang_up(feed)
                 del self._feeds[feed.line]
@@ -66,6 +70,8 @@ class World:
         """As after ``kill -9``: sessions are lost, and all that was confirmed is there."""
         self._peers.clear()
         self._open()
+        for ear in self._ears.values():
+            ear.restarted(self.now_ms)
         for feed in list(self._feeds.values()):
             feed.peer = None
             feed.session.line_lost(feed.line, self.now_ms, "the broker was restarted")
@@ -111,6 +117,7 @@ class World:
     def _hear_sessions(self) -> None:
         for session in self._sessions:
             session.tick(self.now_ms)
+            self._ears[session].follow(self._node.note_subscription)
         for feed in list(self._follow()):
             outgoing = feed.line.exchange.outgoing
             while outgoing and feed.peer is not None:
@@ -146,6 +153,9 @@ class World:
         """One turn of the node; True when it wants another at this instant."""
         turn = self._node.finish_turn(self.now_ms)
         self._wake_at = turn.wake_at
+        self.news += len(turn.published)
+        for ear in self._ears.values():
+            ear.hear(turn.published, self.now_ms)
         for peer, frames in turn.sends:
             feed = self._peers.get(peer)
             if feed is None:

@@ -60,7 +60,7 @@ def test_a_raw_publish_at_any_broker_comes_to_a_subscriber_at_any(
 ) -> None:
     _, b2, b3 = cluster.brokers.values()
     channel = channel_of(cluster, "b1").encode()
-    publisher = zmq.Context.instance().socket(zmq.PUB)
+    publisher: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUB)
     publisher.linger = 0
     publisher.connect(b3.raw_endpoint)
     with Subscriber(clients.open(b2.endpoint), b2.publish_endpoint) as subscriber:

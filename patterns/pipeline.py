@@ -1,6 +1,6 @@
 """Stages between queues: what a stage makes of a message appears once, as if it never failed.
 
-    def resize(message: MessageView) -> Iterator[Output]:
+    def resize(message: Message) -> Iterator[Output]:
         yield Output(thumbnail(message.body), to="thumbnails")
 
     Stage(mq, "photos", resize).run()                    # until SIGTERM or Ctrl-C
@@ -25,7 +25,6 @@ from broker.client.content import Headers
 from broker.client.message import Message, MessageBatch
 from broker.client.sync_client import Client
 from broker.client.transaction import Gathered, Transaction
-from broker.client.view import MessageView
 from broker.errors import LeaseLost, WaitTimeout
 from patterns.work_queue import POLL_S, retry_of, stopped_by_signals
 
@@ -61,7 +60,7 @@ class Output:
 
 
 #: May raise ``work_queue.Retry`` and ``work_queue.Reject``.
-Function = Callable[[MessageView], Iterable[Output]]
+Function = Callable[[Message], Iterable[Output]]
 
 
 class Stage:

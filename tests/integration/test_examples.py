@@ -147,3 +147,47 @@ def test_channels_can_be_had_without_a_client_library(broker: BrokerProcess) -> 
         "heard: b'news.eu\\x00' True [b'first', b'second']",
         "raw: b'unconfirmed'",
     ]
+
+
+def test_work_is_done_tried_again_or_kept_until_the_worker_is_told_to_end(
+    broker: BrokerProcess,
+) -> None:
+    assert "three e-mails" in run("jobs", broker)
+    worker = subprocess.Popen(
+        [sys.executable, "-u", "examples/worker.py", broker.endpoint],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert worker.stdout is not None
+    lines = [worker.stdout.readline().strip() for _ in range(2)]
+    worker.terminate()
+    worker.communicate(timeout=60)
+    assert worker.returncode == 0
+    assert sorted(lines) == ["sent to ada@example.org", "sent to flaky@example.org"]
+
+
+def test_a_late_subscriber_gets_what_is_kept_and_what_stands(broker: BrokerProcess) -> None:
+    assert "gbp 1.27 to 0 subscribers" in run("publisher", broker)
+    kept = run("subscriber", broker).splitlines()
+    assert sorted(kept) == ["price.eur 1.08", "price.eur 1.09", "price.gbp 1.27"]
+    assert run("last_value", broker).splitlines() == ["price.eur 1.09", "price.gbp 1.27"]
+
+
+def test_stages_hand_on(broker: BrokerProcess) -> None:
+    assert run("pipeline", broker).splitlines() == ["EVERY", "WORD", "ONCE"]
+
+
+def test_what_comes_again_is_not_booked_again(broker: BrokerProcess) -> None:
+    lines = run("idempotent_consumer", broker).splitlines()
+    assert sorted(lines) == ["10 was booked before", "20 is new", "30 is new", "balance: 60"]
+
+
+def test_what_was_rolled_back_is_not_put(broker: BrokerProcess) -> None:
+    assert run("outbox", broker).splitlines() == [
+        "relayed: 2",
+        "ordered: book",
+        "ordered: ring",
+    ]

@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from broker.client.view import MessageView
 from patterns import Client, LeaseLost, Message, MsgQueueError
 from patterns.idempotent_consumer import Inbox
 from patterns.outbox import Outbox, Relay
@@ -62,7 +61,7 @@ def work(endpoint: str, directory: Path) -> None:
 
 
 def square(endpoint: str, directory: Path) -> None:
-    def function(message: MessageView) -> Iterator[Output]:
+    def function(message: Message) -> Iterator[Output]:
         yield Output(message.body**2, to="squares")
         if message.body % 2:
             yield Output(message.body, to="odd")
@@ -73,7 +72,7 @@ def square(endpoint: str, directory: Path) -> None:
 
 
 def negate(endpoint: str, directory: Path) -> None:
-    def function(message: MessageView) -> Iterator[Output]:
+    def function(message: Message) -> Iterator[Output]:
         yield Output(-message.body, to="negated")
         note(directory, "negated")
 

@@ -16,12 +16,12 @@ SEEDS ?= 1..5000
 WORKERS ?= auto
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: help run cluster test check format bench bench-features bench-due bench-fanout bench-backlog bench-cluster
+.PHONY: help run cluster test check format docs bench bench-features bench-due bench-fanout bench-backlog bench-cluster
 .PHONY: bench-calls chaos simulate soak clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "also: check format bench bench-features bench-due bench-fanout bench-calls"
+	@echo "also: check format docs bench bench-features bench-due bench-fanout bench-calls"
 	@echo "      bench-backlog bench-cluster"
 	@echo "      chaos simulate soak clean"
 
@@ -63,6 +63,10 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The reference of what users import; a warning is an error.
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -W error -m pdoc --output-directory docs/api patterns broker.testing.memory.broker
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m bench $(ARGS)

@@ -23,7 +23,9 @@ from broker import limits
 from broker.server.client_socket import bind
 from broker.server.connections import Connections
 
-_NOBLOCK = zmq.NOBLOCK
+_NOBLOCK = int(zmq.NOBLOCK)
+_EVENTS = int(zmq.EVENTS)
+_POLLIN = int(zmq.POLLIN)
 _MORE = zmq.SNDMORE | zmq.NOBLOCK
 _TOPIC_BYTES_MAX = limits.NAME_BYTES_MAX + 1
 _ON, _OFF = b"\1", b"\0"
@@ -63,7 +65,7 @@ class PublishSocket:
 
     def has_input(self) -> bool:
         """To be asked right before blocking on ``fileno``, which tells only of changes."""
-        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+        return bool(int(self._socket.getsockopt(_EVENTS)) & _POLLIN)
 
     def receive(self) -> None:
         """Takes in a turn's worth of subscriptions."""
@@ -164,6 +166,8 @@ def _open(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.HEARTBEAT_IVL, limits.SUBSCRIBER_PING_INTERVAL)
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, limits.SUBSCRIBER_STALL_MAX)
+    # With its buffers full no ping reaches it; then the kernel ends what takes nothing.
+    socket.setsockopt(zmq.TCP_MAXRT, limits.SUBSCRIBER_STALL_MAX)
     guard_connections(socket)
     return socket
 

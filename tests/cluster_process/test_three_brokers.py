@@ -58,7 +58,8 @@ def get_until_given(client: WireClient) -> Reply:
 
 def test_the_ready_line_names_the_cluster_and_the_broker(cluster: ClusterProcess) -> None:
     for name, broker in cluster.brokers.items():
-        assert broker.stdout.endswith(f", data in {broker.data}, cluster {NAME} as {name}\n")
+        assert f", data in {broker.data}, " in broker.stdout
+        assert broker.stdout.endswith(f", cluster {NAME} as {name}\n")
 
 
 def test_a_put_through_any_broker_is_read_through_any_other(

@@ -16,7 +16,9 @@ from broker.server.client_socket import bind
 from broker.server.connections import Connections
 from broker.server.publish_socket import guard_connections
 
-_NOBLOCK = zmq.NOBLOCK
+_NOBLOCK = int(zmq.NOBLOCK)
+_EVENTS = int(zmq.EVENTS)
+_POLLIN = int(zmq.POLLIN)
 #: Frames of a refused multipart that are thrown away in one turn.
 _DISCARD_MAX = 10_000
 
@@ -49,7 +51,7 @@ class RawSocket:
 
     def has_input(self) -> bool:
         """To be asked right before blocking on ``fileno``, which tells only of changes."""
-        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+        return bool(int(self._socket.getsockopt(_EVENTS)) & _POLLIN)
 
     def receive(self, now_ms: int) -> None:
         """Hands a turn's worth of multiparts on; of too long a one, one frame too many."""

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 
 from broker.cluster.messages import (
     Answer,
+    Fanout,
     Forward,
+    Heads,
+    HeadsHeard,
+    Interest,
+    InterestKnown,
     LinkHeader,
     Message,
     Prepare,
@@ -44,6 +49,20 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Question, st.binary(max_size=16), frames),
     st.builds(Answer, st.binary(max_size=16), frames),
     st.builds(SessionEnded, st.binary(max_size=16), st.booleans()),
+    st.builds(
+        Interest,
+        *(counts, counts, counts, counts),
+        st.lists(st.tuples(st.one_of(names, st.binary(max_size=9)), counts), max_size=3),
+    ),
+    st.builds(InterestKnown, counts, counts, counts),
+    st.builds(Fanout, st.lists(st.binary(max_size=20), min_size=3, max_size=4)),
+    st.builds(
+        Heads,
+        counts,
+        st.lists(st.tuples(names, counts, counts, st.one_of(st.none(), counts)), max_size=3),
+        st.lists(st.tuples(st.integers(0, 65_535), counts), max_size=3),
+    ),
+    st.builds(HeadsHeard, counts, counts),
 )
 headers = st.builds(LinkHeader, names, names, names, counts, counts, counts, counts)
 
@@ -52,6 +71,12 @@ def as_tuples(message: Message) -> Message:
     """msgpack gives lists for tuples; nothing else may differ."""
     if isinstance(message, SnapshotPart):
         return message._replace(rows=[(row[0], row[1], row[2]) for row in message.rows])
+    if isinstance(message, Interest):
+        return message._replace(changes=[(key, count) for key, count in message.changes])
+    if isinstance(message, Heads):
+        heads = [(name, epoch, after, start) for name, epoch, after, start in message.heads]
+        reigns = [(slot, epoch) for slot, epoch in message.reigns]
+        return message._replace(heads=heads, reigns=reigns)
     return message
 
 

@@ -56,8 +56,7 @@ class Programs:
         order = [name for name, count in actions.items() for _ in range(count)]
         self.random.shuffle(order)
         for action in order:
-            seen = len(self.lines) + self.random.randint(1, step)
-            wait_until(lambda: len(self.lines) >= seen, f"{seen} lines", deadline_s=DEADLINE_S)  # noqa: B023
+            self._wait_for_lines(self.random.randint(1, step))
             self.done[action] += 1
             getattr(self, action)()
 
@@ -76,9 +75,8 @@ class Programs:
         """Until the others have gone on without it."""
         process = self._processes[self._pick()]
         process.send_signal(signal.SIGSTOP)
-        seen = len(self.lines) + 10
         try:
-            wait_until(lambda: len(self.lines) >= seen, f"{seen} lines", deadline_s=DEADLINE_S)
+            self._wait_for_lines(10)
         finally:
             process.send_signal(signal.SIGCONT)
 
@@ -95,6 +93,11 @@ class Programs:
             process.terminate()
         for process in self._processes:
             self._end(process)
+
+    def _wait_for_lines(self, count: int) -> None:
+        """So many more."""
+        seen = len(self.lines) + count
+        wait_until(lambda: len(self.lines) >= seen, f"{seen} lines", deadline_s=DEADLINE_S)
 
     def _pick(self) -> int:
         return self.random.randrange(len(self._processes))

@@ -6,7 +6,7 @@ import json
 from dataclasses import fields
 from pathlib import Path
 
-from broker.cli.queue_settings import flag_of
+from broker.cli.queue_settings import ELSEWHERE, flag_of
 from broker.model.settings import QueueSettings
 from tests.cli.terminal import Terminal
 from tests.support.waiting import wait_until
@@ -17,7 +17,7 @@ def test_every_setting_of_a_queue_is_an_option(terminal: Terminal) -> None:
     missing = [
         field.name
         for field in fields(QueueSettings)
-        if field.name not in ("schedules", "bindings") and flag_of(field.name) not in text
+        if field.name not in ELSEWHERE and flag_of(field.name) not in text
     ]
     assert missing == []
 

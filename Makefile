@@ -93,6 +93,8 @@ chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.chaos kill9 --rounds $(ROUNDS) $(ARGS)
 	$(BIN)/python -m tests.chaos cluster $(ARGS)
 	$(BIN)/python -m tests.chaos transfers
+	$(BIN)/python -m tests.chaos.calls
+	$(BIN)/python -m tests.chaos.calls --brokers 3 --seconds 60
 
 simulate: $(VENV)/.installed-dev
 	$(BIN)/python -m broker.testing --seed $(SEED) $(ARGS)

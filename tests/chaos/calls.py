@@ -59,7 +59,7 @@ class Callers:
 
     def __init__(self, endpoint: str, count: int, rng: random.Random, found: Findings) -> None:
         self.socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
-        self.socket.linger = 0
+        self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.connect(endpoint)
         self._rng = rng
         self._found = found

@@ -18,7 +18,12 @@ from broker.core.channels.channel import History
 from broker.core.choosing.key_lines import KeyLines
 from broker.core.machine import SlotMachine
 from broker.core.naming import message_ids
+from broker.core.services import service_handlers
+from broker.core.services.call import Call, Worker
+from broker.core.session import Session
 from broker.core.transient.transient_log import POSITIONS_PER_EPOCH
+from broker.errors import CallNotFound
+from broker.model.service_commands import OfCall
 from broker.names import TRANSFER_PRODUCER
 from broker.node import transfers
 from broker.node.bindings import BindingCarrier
@@ -165,6 +170,18 @@ def _take_bound_publishes_again() -> AbstractContextManager[None]:
     return _replaced(bound_publishing, "_is_new", lambda *_: True)
 
 
+def _answer_for_another() -> AbstractContextManager[None]:
+    """Calls: an answer is taken for whatever its worker was given first."""
+
+    def held(session: Session, command: OfCall) -> tuple[Worker, Call]:
+        worker = session.workers.get(command.worker)
+        if worker is None or not worker.held:
+            raise CallNotFound("it has nothing in hand")
+        return worker, next(iter(worker.held.values()))
+
+    return _replaced(service_handlers, "_held", held)
+
+
 #: rule -> the context in which it is broken
 MUTATIONS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "R2": _answer_before_the_sync,
@@ -182,4 +199,5 @@ MUTATIONS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "a history is kept": _trim_too_much,
     "all slots have a binding": _bind_in_one_slot,
     "bound queues get it once": _take_bound_publishes_again,
+    "an answer is of its own call": _answer_for_another,
 }

@@ -78,6 +78,8 @@ class Scenario:
     faults: dict[str, float] = field(default_factory=dict)
     #: queue -> settings, of those that are there for a feature
     featured: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: Callers of services, and as many workers.
+    callers: int = 0
 
 
 def draw_scenario(

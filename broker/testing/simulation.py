@@ -16,7 +16,7 @@ from typing import Any
 from broker.cluster.ownership import ClusterConfig, SlotConfig
 from broker.errors import DataDamaged, ProcessError
 from broker.node.settings import NodeSettings
-from broker.testing import delivery, feature_checks
+from broker.testing import calls, delivery, feature_checks
 from broker.testing.bindings import BOUND_CHANNELS, BoundPublisher
 from broker.testing.channel_settings import CHANNELS
 from broker.testing.channels import Publisher, Reader, check_channels, hidden_queue
@@ -110,6 +110,7 @@ class Simulation:
             Reader(f"r-{channel}", self.clients, self._stream(f"r-{channel}"), channel)
             for channel in channels
         ]
+        self.others += calls.make_clients(scenario.callers, self.clients, self._stream)
         self.operator = Operator("o", self.clients, self._stream("o"), featured)
         if featured:
             self.others.append(self.operator)

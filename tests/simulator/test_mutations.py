@@ -31,7 +31,10 @@ PROVOKED_BY: dict[str, tuple[int, dict[str, float], list[str]]] = {
     "a history is kept": (3, {"kill": 2.0}, ["channels"]),
     "all slots have a binding": (3, {"kill": 1.0}, ["bindings"]),
     "bound queues get it once": (3, {"kill": 2.0, "break": 1.0}, ["bindings"]),
+    "an answer is of its own call": (3, {}, []),
 }
+#: Rules of services, whose clients are in the run besides.
+CALLS = {"an answer is of its own call"}
 
 
 def run(seed: int, rule: str) -> Outcome:
@@ -39,7 +42,9 @@ def run(seed: int, rule: str) -> Outcome:
     random = Random(f"{seed} scenario")
     scenario = draw_scenario(random, brokers, 60)
     featured = settings_of(features, random)
-    return Simulation(seed, replace(scenario, faults=faults, featured=featured)).run()
+    callers = 3 if rule in CALLS else 0
+    scenario = replace(scenario, faults=faults, featured=featured, callers=callers)
+    return Simulation(seed, scenario).run()
 
 
 @pytest.mark.parametrize("rule", MUTATIONS)

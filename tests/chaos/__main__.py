@@ -4,6 +4,7 @@ python -m tests.chaos kill9 --rounds 20
 python -m tests.chaos kill9 --minutes 60
 python -m tests.chaos cluster --rounds 30 --stops 10 --all 3 --etcd 1 --leaves 3
 python -m tests.chaos transfers --rounds 35 --all 5 --alone 10
+python -m tests.chaos fanout --rate 50000 --seconds 30
 python -m tests.chaos judge DIRECTORY
 """
 
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from broker.testing.verdict import Verdict
 from tests.chaos.cluster import ClusterChaos
+from tests.chaos.fanout import Alone, Fanout, Plan, Several
 from tests.chaos.judging import judge
 from tests.chaos.kill9 import Kill9
 from tests.chaos.schedule import Fault, shuffled
@@ -53,6 +55,15 @@ def parse() -> argparse.Namespace:
     transfers.add_argument("--alone", type=int, default=10, help="SIGKILL of a lone broker")
     transfers.add_argument("--tenure", default="2s", metavar="TIME")
     transfers.add_argument("--seed", type=int, help=SEED_HELP)
+    fanout = scenarios.add_parser(
+        "fanout",
+        help="publish and subscribe while subscribers and the broker die, alone and of three",
+    )
+    fanout.add_argument("--rate", type=int, default=50_000, help="messages a second")
+    fanout.add_argument("--seconds", type=float, default=30.0)
+    fanout.add_argument("--subscribers", type=int, default=10)
+    fanout.add_argument("--stop", type=float, default=10.0, help="SIGSTOP of one, in seconds")
+    fanout.add_argument("--seed", type=int, help="not used: nothing is left to chance")
     judged = scenarios.add_parser("judge", help="judge the history of a run that was kept")
     judged.add_argument("directory", type=Path)
     return parser.parse_args()
@@ -126,6 +137,12 @@ def transfers(arguments: argparse.Namespace, seed: int) -> bool:
     return good
 
 
+def fanout(arguments: argparse.Namespace, seed: int) -> bool:
+    plan = Plan(arguments.rate, arguments.seconds, arguments.subscribers, arguments.stop)
+    good = is_good_run(seed, lambda place: Fanout(place, plan, tell).run(Alone(place)))
+    return is_good_run(seed, lambda place: Fanout(place, plan, tell).run(Several(place))) and good
+
+
 def kill9_for(minutes: float, chance: random.Random, seed: int) -> bool:
     ends_at = time.monotonic() + 60 * minutes
     while time.monotonic() < ends_at:
@@ -145,6 +162,8 @@ def main() -> int:
         return int(not cluster(arguments, seed))
     if arguments.scenario == "transfers":
         return int(not transfers(arguments, seed))
+    if arguments.scenario == "fanout":
+        return int(not fanout(arguments, seed))
     if arguments.minutes is None:
         return int(not kill9(arguments.rounds, seed))
     return int(not kill9_for(arguments.minutes, chance, seed))

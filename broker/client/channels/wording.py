@@ -18,7 +18,7 @@ from broker.model import selector as model
 from broker.model.patterns import require_pattern
 
 #: Bytes of events that wait to be looked at, of one subscription.
-BUFFER_BYTES = 16 * MIB
+BUFFER_BYTES = 64 * MIB
 
 #: "now", "all", "last", a sequence, or an instant in seconds since the Unix epoch.
 StartWord = str | int | float | datetime

@@ -1,9 +1,9 @@
 """The payloads of the entries that bind queues to channels; rows as ``records.py`` frames them.
 
-    BOUND             pattern, queue, uuid, version, selector
-    UNBOUND           pattern, uuid, version
-    BINDINGS_CARRIED  queue number, [[pattern, lsn], ...]
-    SHARED_PUT        [the payload of a put], [[queue, uuid, sequence, mask], ...]
+BOUND             pattern, queue, uuid, version, selector
+UNBOUND           pattern, uuid, version
+BINDINGS_CARRIED  queue number, [[pattern, lsn], ...]
+SHARED_PUT        [the payload of a put], [[queue, uuid, sequence, mask], ...]
 """
 
 from __future__ import annotations

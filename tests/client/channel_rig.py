@@ -160,7 +160,9 @@ class ChannelRig(Rig):
         names = sorted(name for name in self.channels if name > command.header.get("after", ""))
         page, rest = names[:2], names[2:]
         found = [[name, self._facts(self.channels[name])] for name in page]
-        missing = {"slots_missing": self.slots_missing} if self.slots_missing else {}
+        missing: dict[str, Any] = (
+            {"slots_missing": self.slots_missing} if self.slots_missing else {}
+        )
         self.reply(command, channels=found, more=bool(rest), **missing)
 
     def _facts(self, channel: RigChannel) -> Header:

@@ -77,7 +77,7 @@ class Delivered:
     position: int
     attempts: int
     priority: int
-    body: bytes
+    body: Any
     run: dict[str, Any]
 
 
@@ -116,7 +116,7 @@ class Sent:
                 found.append(Delivered(position, attempts, priority, bodies[len(found)], run))
         return found
 
-    def bodies(self) -> list[bytes]:
+    def bodies(self) -> list[Any]:
         return [message.body for message in self.messages()]
 
     def positions(self) -> list[int]:

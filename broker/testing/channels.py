@@ -18,7 +18,7 @@ from broker.testing.channel_settings import CHANNELS
 from broker.testing.client import Clients, Header, SimulatedClient
 from broker.testing.delivery import check_producer_order
 from broker.testing.history import Event, Kind
-from broker.testing.network import Connection, Frames
+from broker.testing.network import Frames
 from broker.testing.producer import Producer
 from broker.testing.schedule import MS
 from broker.testing.verdict import Verdict
@@ -42,8 +42,9 @@ class Reader(SimulatedClient):
         #: The newest reign that it has heard of.
         self._epoch = 0
         self._seen: set[str] = set()
-        #: The connection on which it reads.
-        self._reads_on: Connection | None = None
+        #: How often a session began.  A hello may be said again on the same connection, and what
+        #: waited in the session before must not read beside this one.
+        self._sessions = 0
 
     @property
     def unanswered(self) -> int:
@@ -55,6 +56,7 @@ class Reader(SimulatedClient):
         return len(confirmed - self._seen)
 
     def in_session(self) -> None:
+        self._sessions += 1
         if self._channel in self.clients.declared:
             self._read()
         else:
@@ -69,10 +71,10 @@ class Reader(SimulatedClient):
             self._later(self.in_session)
 
     def _later(self, act: Any) -> None:
-        connection = self._connection
+        session = self._sessions
 
         def go_on() -> None:
-            if self._connection is connection and self.has_session:
+            if self._sessions == session and self.has_session:
                 act()
 
         delay_us = int(_FOLLOW_US * (0.5 + self.random.random()))

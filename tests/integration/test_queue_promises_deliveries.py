@@ -42,6 +42,7 @@ def test_a_get_takes_what_is_there_and_waits_no_longer_than_it_says(mq: Client, 
 
 def test_a_waiting_get_has_what_is_put_then(mq: Client, wire: Open, name: str) -> None:
     client = wire()
+    client.request("declare", queue=name)
     client.command("get", queue=name, max=5, timeout_ms=WAIT_MS)
     wait_until(lambda: mq.queue(name).stats()["waiting_gets"] == 1, "it waits")
     mq.queue(name).put(b"a").wait(WAIT_S)

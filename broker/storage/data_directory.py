@@ -110,7 +110,7 @@ class DataDirectory:
     def _read_format(self) -> int:
         try:
             said, crc = self._format.read_bytes().splitlines()
-            if zlib.crc32(said) != int(crc, 16):
+            if crc.lower() != b"%08x" % zlib.crc32(said):
                 raise ValueError("checksum")
             found = json.loads(said)
             version, self.broker_id = int(found["version"]), str(found.get("broker_id", ""))

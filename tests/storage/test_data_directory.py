@@ -86,6 +86,17 @@ def test_an_empty_or_unreadable_format_is_refused_and_nothing_is_changed(
     assert contents(used) == before
 
 
+def test_a_checksum_is_read_digit_by_digit(used: Path) -> None:
+    file = used / "FORMAT"
+    said = b'{"version": 1, "broker_id": "'
+    # A number that begins with 0 is the same number with a blank there.
+    lines = (said + b'%d"}' % number for number in range(1_000))
+    line = next(line for line in lines if zlib.crc32(line) < 1 << 28)
+    file.write_bytes(line + b"\n %07x\n" % zlib.crc32(line))
+    with pytest.raises(DataDamaged):
+        enter(used)
+
+
 def test_every_flipped_bit_in_the_format_is_refused(used: Path) -> None:
     file = used / "FORMAT"
     whole = file.read_bytes()

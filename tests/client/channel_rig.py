@@ -52,6 +52,8 @@ class RigChannel:
 
 class ChannelRig(Rig):
     def __init__(self, **options: Any) -> None:
+        #: True where the XPUB gives in order: an echo comes behind what is on its way.
+        self.is_in_order = False
         self.channels: dict[str, RigChannel] = {}
         self.way: list[list[bytes]] = []
         self.page = 3
@@ -96,7 +98,7 @@ class ChannelRig(Rig):
         self.run_dry()
 
     def run_dry(self) -> None:
-        self.session.subscriptions.has_read(self.now, True)
+        self.session.subscriptions.has_read(self.now)
 
     def tell_heads(self) -> None:
         heads = [[each.name, each.epoch, each.next] for each in self.channels.values()]
@@ -146,7 +148,10 @@ class ChannelRig(Rig):
         self.reply(command)
 
     def _answer_echo(self, command: Sent) -> None:
-        self.arrive([command["topic"]])
+        if self.is_in_order:
+            self.way.append([command["topic"]])
+        else:
+            self.arrive([command["topic"]])
         self.reply(command)
 
     def _answer_ping(self, command: Sent) -> None:

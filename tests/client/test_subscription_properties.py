@@ -58,6 +58,37 @@ def test_every_message_comes_once_and_in_order_or_is_told_as_a_gap(
     assert not missed_of_c, "all of it is kept"
 
 
+LATE_STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("publish"), st.sampled_from("abc"), st.integers(1, 4)),
+        st.tuples(st.just("arrive"), st.just(0), st.just(0)),
+        st.tuples(st.sampled_from(["heads", "answer", "take", "later"]), st.just(0), st.just(0)),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(LATE_STEPS)
+def test_what_is_late_and_not_lost_is_never_told_as_a_gap(steps: list[Any]) -> None:
+    rig = ChannelRig()
+    for name, keeps, durable in (("a", 0, False), ("b", 2, False), ("c", 1_000, True)):
+        rig.make(name, keeps, durable)
+    intake = rig.joined(">")
+    rig.is_in_order = True
+    seen: list[Any] = []
+    for what, number, size in steps:
+        play(rig, intake, seen, what, number, size)
+    while rig.way or rig.session.subscriptions.is_waiting:
+        rig.settle_heads()
+        rig.arrive_all()
+    seen += rig.take(intake)
+    for name, channel in rig.channels.items():
+        had = [item[1] for item in seen if item[0] == name]
+        assert had == list(range(channel.start, channel.next))
+    assert not any(isinstance(item, Gap) for item in seen)
+
+
 def play(
     rig: ChannelRig, intake: Intake, seen: list[Any], what: str, number: Any, size: int
 ) -> None:

@@ -110,6 +110,68 @@ def test_a_head_that_overtakes_its_messages_asks_for_nothing() -> None:
     assert rig.take(intake) == told("a", BASE, BASE + 1)
 
 
+def test_a_head_that_overtakes_its_messages_by_far_is_not_believed() -> None:
+    """The socket may read dry although they are on their way: only an echo passes them never."""
+    rig = ChannelRig()
+    rig.make("a")
+    intake = rig.joined("a")
+    rig.publish("a", 2)
+    rig.tell_heads()
+    rig.run_dry()
+    rig.after(100)
+    echo = rig.only("echo")
+    rig.run_dry()
+    rig.arrive_all()
+    rig.answer(echo)
+    assert rig.take(intake) == told("a", BASE, BASE + 1)
+    assert intake.missed == 0
+    assert not rig.session.subscriptions.is_waiting
+
+
+def test_an_echo_proves_only_what_was_said_before_it_was_asked_for() -> None:
+    rig = ChannelRig()
+    rig.make("a")
+    rig.make("b")
+    intake = rig.joined(">")
+    rig.publish("a")
+    rig.way.clear()
+    rig.tell_heads()
+    rig.after(100)
+    first = rig.only("echo")
+    rig.publish("b", 2)
+    rig.tell_heads()
+    rig.after(100)
+    rig.answer(first)
+    rig.run_dry()
+    rig.answer(rig.only("history"))
+    assert rig.take(intake) == [Gap("a", BASE, 1)]
+    rig.after(0)
+    second = rig.only("echo")
+    assert second["topic"] != first["topic"]
+    rig.arrive_all()
+    rig.answer(second)
+    assert rig.take(intake) == told("b", BASE, BASE + 1)
+
+
+def test_an_answer_of_the_history_says_nothing_of_what_lies_behind_it() -> None:
+    rig = ChannelRig()
+    rig.make("a", keeps=1_000, durable=True)
+    intake = rig.joined("a")
+    rig.publish("a", 9)
+    late = rig.way.pop()
+    rig.publish("a")
+    rig.arrive_all()
+    question = rig.only("history")
+    rig.arrive(late)
+    rig.publish("a", 2)
+    rig.way.clear()
+    rig.publish("a")
+    rig.arrive_all()
+    rig.answer(question)
+    rig.settle()
+    assert rig.take(intake) == told("a", *range(13))
+
+
 def test_what_nobody_keeps_is_a_gap_with_its_size_and_reported() -> None:
     rig = ChannelRig()
     rig.make("a")

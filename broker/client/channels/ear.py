@@ -85,7 +85,7 @@ class Ear:
         receive = self._subscriptions.receive
         for frames in taken:
             receive(frames)
-        self._subscriptions.has_read(now, self.is_dry)
+        self._subscriptions.has_read(now)
         return has_news or bool(taken)
 
     def look(self, readable: list[int], now: int) -> None:

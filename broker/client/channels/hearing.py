@@ -20,8 +20,6 @@ class Hearing:
         self.changes: deque[tuple[bool, bytes]] = deque()
         #: True when the shell has anything to do here.
         self.has_changed = False
-        #: When the socket was last read until it had nothing more.
-        self.dry_at = -1
         self._topics: dict[bytes, int] = {}
 
     @property
@@ -34,14 +32,12 @@ class Hearing:
         self.address = address
         self.changes = deque((True, topic) for topic in self._topics)
         self.has_changed = True
-        self.dry_at = -1
 
     def close(self) -> None:
         self.number += 1
         self.address = ""
         self.changes.clear()
         self.has_changed = True
-        self.dry_at = -1
 
     def add(self, topics: Iterable[bytes]) -> None:
         for topic in topics:

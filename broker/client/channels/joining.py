@@ -4,8 +4,8 @@
                                             +--> ask where the channels stand --> joined
     echo, until it is heard ----------------+
 
-The broker knows all topics that the socket subscribed before the one of the echo; so whatever is
-published after the answers to both comes live, and what came before stands in the census.
+Whatever is published after the answers to both comes live (``echoes``), and what came before
+stands in the census.
 It never reads a message.
 """
 
@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from broker.errors import SubscriptionExists
 
 if TYPE_CHECKING:
+    from broker.client.channels.echoes import Echo, Echoes
     from broker.client.channels.intake import Intake
     from broker.client.codec import Reply
     from broker.client.exchange import Exchange
 
 RETRY_MS = 250
-ECHO_MS_MIN = 5
-ECHO_MS_MAX = 250
 PAGE_CHANNELS = 1_000
 
 
@@ -43,18 +42,17 @@ class Join:
         intake: Intake,
         exchange: Exchange,
         numbers: dict[int, str],
-        topic: bytes,
+        echoes: Echoes,
     ) -> None:
         self.intake = intake
-        self.topic = topic
         self._listener = listener
         self._exchange = exchange
         self._numbers = numbers
         #: Patterns that the broker has not confirmed yet.
         self._owed = len(numbers)
+        self._echoes = echoes
+        self._echo: Echo | None = None
         self._is_heard = False
-        self._echo_at: int | None = None
-        self._echo_ms = ECHO_MS_MIN
         self._retry_at: int | None = None
         #: Subscriptions to be asked for once more.
         self._refused: list[int] = []
@@ -63,23 +61,15 @@ class Join:
     def begin(self) -> None:
         for number in self._numbers:
             self._subscribe(number)
-        self._echo()
+        self._echo = self._echoes.ask(self._exchange, self._heard)
 
     def end(self) -> None:
         """Answers that still come are of no use."""
         self._is_over = True
-
-    def heard(self) -> None:
-        """The echo has come."""
-        if not self._is_heard:
-            self._is_heard = True
-            self._echo_at = None
-            self._maybe_look()
+        if self._echo is not None:
+            self._echoes.give_up(self._echo)
 
     def tick(self, now: int) -> None:
-        if self._echo_at is not None and now >= self._echo_at:
-            self._echo_at = None
-            self._echo()
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
             refused, self._refused = self._refused, []
@@ -88,8 +78,11 @@ class Join:
             self._maybe_look()
 
     def next_at(self) -> int | None:
-        instants = [at for at in (self._echo_at, self._retry_at) if at is not None]
-        return min(instants, default=None)
+        return self._retry_at
+
+    def _heard(self) -> None:
+        self._is_heard = True
+        self._maybe_look()
 
     def _subscribe(self, number: int) -> None:
         def answered(reply: Reply, now: int) -> None:
@@ -107,14 +100,6 @@ class Join:
 
         fields = {"cmd": "subscribe", "pattern": self._numbers[number], "sub": number}
         self._exchange.ask(fields, answered)
-
-    def _echo(self) -> None:
-        def answered(_reply: Reply, now: int) -> None:
-            if not self._is_heard and not self._is_over:
-                self._echo_at = now + self._echo_ms
-                self._echo_ms = min(self._echo_ms * 2, ECHO_MS_MAX)
-
-        self._exchange.ask({"cmd": "echo", "topic": self.topic}, answered)
 
     def _maybe_look(self) -> None:
         if self._is_heard and not self._owed:

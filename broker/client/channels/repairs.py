@@ -49,11 +49,11 @@ class Repairs:
 
     def _ask(self, intake: Intake, track: Track) -> None:
         track.asks += 1
-        number, head = track.asks, track.head
+        number, first, head = track.asks, track.next, track.head
         fields: dict[str, Any] = {
             "cmd": "history",
             "channel": track.channel,
-            "after": track.next - 1,
+            "after": first - 1,
             "max": BATCH_COUNT_MAX,
             "bytes_max": PAGE_BYTES,
         }
@@ -61,10 +61,10 @@ class Repairs:
             fields["since_ms"] = track.since_ms
         self._asking[intake] = self._asking.get(intake, 0) + 1
         request = self._requests.ask(fields, self.now)
-        request.waiters.add(lambda: self._answered(intake, track, number, head, request))
+        request.waiters.add(lambda: self._answered(intake, track, number, first, head, request))
 
     def _answered(
-        self, intake: Intake, track: Track, number: int, head: int, request: Request
+        self, intake: Intake, track: Track, number: int, first: int, head: int, request: Request
     ) -> None:
         self._asking[intake] -= 1
         if not self._asking[intake]:
@@ -74,7 +74,7 @@ class Repairs:
         track.asks += 1
         error = request.error
         if error is None:
-            track.answered(HistoryPage(track.channel, request.result), head)
+            track.answered(HistoryPage(track.channel, request.result), first, head)
         elif isinstance(error, SequenceAhead):
             track.begin_anew()
         elif error.retryable and not isinstance(error, UnreadableMessage):

@@ -5,20 +5,22 @@ waits and has no socket.  Laws:
 
 - All subscriptions are at one broker, whose XPUB the socket is connected to: that of the route
   of no queue.  When either is lost, all of them begin anew at the next one.
-- Heads are believed when the socket was read dry after they came: the messages that they tell
-  of may still be on their way.
+- What is said of how far channels are is believed late (``rumours``): the messages may still be on
+  their way.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from broker.client.channels.echoes import Echoes
 from broker.client.channels.hearing import Hearing
 from broker.client.channels.intake import Intake, Start
 from broker.client.channels.joining import Join
 from broker.client.channels.repairs import Repairs
+from broker.client.channels.rumours import Rumour, Rumours
 from broker.client.channels.runs import Gap, Part, read_live
 from broker.client.channels.track import REIGN_BITS
 from broker.client.codec import decode_header
@@ -36,25 +38,12 @@ if TYPE_CHECKING:
     from broker.client.routes import Route, Routes
     from broker.errors import MsgQueueError
 
-#: A head may overtake the messages that it tells of by so long.
-GRACE_MS = 50
 #: A socket that broke is made anew after so long.
 PAUSE_MS = 100
-TOPIC_BYTES = 12
 REPORT_MS = 1_000
 
 #: Where the XPUB of the broker behind an exchange is; none when that is off.
 FindAddresses = Callable[["Exchange"], list[str]]
-
-
-class Rumour(NamedTuple):
-    """A channel is said to have come so far."""
-
-    heard_at: int
-    intake: Intake
-    channel: str
-    next: int
-    start: int | None
 
 
 class Subscriptions:
@@ -68,12 +57,13 @@ class Subscriptions:
         find_addresses: FindAddresses,
     ) -> None:
         self.hearing = Hearing()
+        self._echoes = Echoes(self.hearing, draw)
+        self._rumours = Rumours(self._echoes)
         #: False while nobody ever subscribed: then nothing here costs anything.
         self.is_used = False
         self._routes = routes
         self._counters = counters
         self._directory = directory
-        self._draw = draw
         self._find_addresses = find_addresses
         self._repairs = Repairs(requests)
         #: The numbers of each subscription's patterns.
@@ -85,7 +75,6 @@ class Subscriptions:
         self._joins: dict[Intake, Join] = {}
         #: Where the subscriptions are registered.
         self._exchange: Exchange | None = None
-        self._rumours: deque[Rumour] = deque()
         self._reopen_at: int | None = None
         #: How much of what each subscription missed was reported, and when the next report is due.
         self._reported: dict[Intake, int] = {}
@@ -168,10 +157,8 @@ class Subscriptions:
         for intake in intakes:
             intake.live(run, start)
 
-    def has_read(self, now: int, is_dry: bool) -> None:
+    def has_read(self, now: int) -> None:
         """The shell has taken what the socket had, or as much of it as it takes at a time."""
-        if is_dry:
-            self.hearing.dry_at = now
         self._repair(now)
 
     def ear_lost(self, now: int) -> None:
@@ -215,12 +202,8 @@ class Subscriptions:
             self._anchor(now)
         for join in list(self._joins.values()):
             join.tick(now)
-        while self._rumours and now >= self._rumours[0].heard_at + GRACE_MS:
-            if self._rumours[0].heard_at > self.hearing.dry_at:
-                break
-            rumour = self._rumours.popleft()
-            if not rumour.intake.is_closed:
-                rumour.intake.hear(rumour.channel, rumour.next, rumour.start)
+        self._rumours.tick(now, self._exchange)
+        self._echoes.tick(now)
         self._repair(now)
         if self._report_at is not None and now >= self._report_at:
             self._report_at = None
@@ -232,8 +215,7 @@ class Subscriptions:
             return None
         instants = [join.next_at() for join in self._joins.values()]
         instants += [self._reopen_at, self._report_at, self._repairs.next_at()]
-        if self._rumours and self._rumours[0].heard_at <= self.hearing.dry_at:
-            instants.append(self._rumours[0].heard_at + GRACE_MS)
+        instants += [self._rumours.next_at(), self._echoes.next_at()]
         return min((at for at in instants if at is not None), default=None)
 
     # What joins tell.
@@ -279,18 +261,14 @@ class Subscriptions:
         if self._exchange is None or not self.hearing.is_open:
             return  # It begins with all the others.
         self._repairs.now = now
-        topic = ECHO_PREFIX + self._draw(TOPIC_BYTES).hex().encode()
-        join = Join(self, intake, self._exchange, self._intakes[intake], topic)
+        join = Join(self, intake, self._exchange, self._intakes[intake], self._echoes)
         self._joins[intake] = join
-        self.hearing.add((topic,))
-        self._takers.clear()
         join.begin()
 
     def _end_join(self, intake: Intake) -> None:
         join = self._joins.pop(intake, None)
         if join is not None:
             join.end()
-            self.hearing.remove((join.topic,))
 
     def _end_joins(self) -> None:
         for intake in list(self._joins):
@@ -310,10 +288,9 @@ class Subscriptions:
 
     def _find_takers(self, frames: Frames) -> tuple[str, tuple[Intake, ...]]:
         topic = frames[0]
-        for join in list(self._joins.values()):
-            if join.topic == topic:
-                join.heard()
-                return "", ()
+        if topic.startswith(ECHO_PREFIX):
+            self._echoes.heard(topic)
+            return "", ()
         channel = topic[:-1].decode(errors="replace")
         intakes = tuple(dict.fromkeys(self._trie.match(channel)))
         if len(self._takers) >= ROUTES_MAX:
@@ -324,9 +301,7 @@ class Subscriptions:
     def _suspect(
         self, intake: Intake, channel: str, next_: int, start: int | None, now: int
     ) -> None:
-        track = intake.tracks.get(channel)
-        if track is None or track.next < next_:
-            self._rumours.append(Rumour(now, intake, channel, next_, start))
+        self._rumours.add(Rumour(now, intake, channel, next_, start))
 
     def _repair(self, now: int) -> None:
         self._repairs.now = now

@@ -108,11 +108,13 @@ class Track:
             self.head = next_
         self._look()
 
-    def answered(self, page: HistoryPage, head: int) -> None:
-        """What the history has behind ``next``; ``head`` is that of the question."""
+    def answered(self, page: HistoryPage, first: int, head: int) -> None:
+        """What the history has from ``first`` on; ``first`` and ``head`` are of the question.
+
+        Of what lies behind the page nothing is known yet, whatever came live in the meantime.
+        """
         self.since_ms = None
-        before = self.next
-        is_same_life = page.next >> REIGN_BITS == before >> REIGN_BITS
+        is_same_life = page.next >> REIGN_BITS == self.next >> REIGN_BITS
         if not is_same_life:
             self._begin(birth(page.next, None))
             self.is_silent = True  # A gap that nobody can measure was told for all of it.
@@ -120,9 +122,10 @@ class Track:
         for run in page.runs:
             self._pass(run.first)
             self._read(run)
-        self._pass(min(head, page.after + 1 if page.more else page.next))
-        if is_same_life and self.next == before:
-            self._pass(head)
+        stop = page.after + 1 if page.more else page.next
+        if is_same_life and stop <= first:
+            stop = head  # A history that does not get on would be asked for ever.
+        self._pass(min(head, stop))
         self.is_silent = self.is_silent and page.more
         self._look()
 

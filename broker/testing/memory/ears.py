@@ -48,7 +48,7 @@ class Ear:
         for frames in published:
             if frames[0].startswith(topics):
                 self._subscriptions.receive(frames)
-        self._subscriptions.has_read(now, True)
+        self._subscriptions.has_read(now)
 
     def restarted(self, now: int) -> None:
         """The broker that heard of the topics is gone."""

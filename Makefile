@@ -93,6 +93,7 @@ chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.chaos kill9 --rounds $(ROUNDS) $(ARGS)
 	$(BIN)/python -m tests.chaos cluster $(ARGS)
 	$(BIN)/python -m tests.chaos transfers
+	$(BIN)/python -m tests.chaos fanout --rate 50000 --seconds 30
 	$(BIN)/python -m tests.chaos.calls
 	$(BIN)/python -m tests.chaos.calls --brokers 3 --seconds 60
 

@@ -6,6 +6,7 @@ order.  Frames are made and read with msgpack alone.
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 import msgpack
@@ -62,6 +63,9 @@ class ChannelRig(Rig):
         #: Slots without an owner, as the census tells them.
         self.slots_missing: list[int] = []
         super().__init__(**options)
+        # Topics of echoes must differ, as they do where they are drawn by lot.
+        drawn = count(1)
+        self.session.subscriptions._echoes._draw = lambda size: next(drawn).to_bytes(size, "big")
 
     def welcome(self) -> None:
         hello = self.only("hello")

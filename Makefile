@@ -14,7 +14,7 @@ SEED ?= 1
 SEEDS ?= 1..5000
 # Half of a test's time it waits for processes; a file's tests stay together for what they share.
 WORKERS ?= auto
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help run cluster test check format docs bench bench-features bench-due bench-fanout bench-backlog bench-cluster
 .PHONY: bench-calls chaos simulate soak clean

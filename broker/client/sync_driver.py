@@ -3,7 +3,8 @@
 Owns the lock around session and sockets.  It never decides anything: the session does.  Laws:
 
 - A caller that waits receives for itself, so that a round trip pays no change of thread.  At
-  most one caller receives; the others wait until it has taken something in.
+  most one caller receives; whoever of the others has what it waits for is woken, and nobody else.
+- When a caller that received has what it waited for, one of the others goes on in its place.
 - The background thread does what is due (lingers, heartbeats, reconnects), and receives while
   no caller does.
 - The application's own code is never called with the lock held, and only by that thread.
@@ -57,6 +58,26 @@ class Changing:
             driver.lock.release()
 
 
+class _Waiter:
+    """A caller that waits while another one receives."""
+
+    __slots__ = ("_bell", "is_ready", "is_woken")
+
+    def __init__(self, is_ready: Callable[[], bool]) -> None:
+        self.is_ready = is_ready
+        self.is_woken = False
+        self._bell = threading.Lock()
+        self._bell.acquire()
+
+    def wait(self, seconds: float | None) -> None:
+        self._bell.acquire(timeout=threading.TIMEOUT_MAX if seconds is None else seconds)
+
+    def wake(self) -> None:
+        if not self.is_woken:
+            self.is_woken = True
+            self._bell.release()
+
+
 class SyncDriver:
     #: The session's clock.
     now_ms = staticmethod(now_ms)
@@ -73,8 +94,10 @@ class SyncDriver:
         self._pump = Pump(session)
         #: Of the pump, as of the last turn.
         self._news = 0
-        self._taken_in = threading.Condition(lock)
-        self._waiting_for_others = 0
+        #: In the order in which they began to wait.
+        self._waiters: dict[_Waiter, None] = {}
+        #: The one that is to receive next, until it is awake.
+        self._heir: _Waiter | None = None
         # Since when a caller receives, or None; and how long the background keeps away after.
         self._receiving_since: int | None = None
         self._standby_until = 0
@@ -101,8 +124,9 @@ class SyncDriver:
         if self._pump.news == self._news and not is_due:
             return
         self._news = self._pump.news
-        if self._waiting_for_others:
-            self._taken_in.notify_all()
+        for waiter in self._waiters:
+            if not waiter.is_woken and waiter.is_ready():
+                waiter.wake()
         if self._receiving_since is not None:
             self._callers.wake()
         if self.session.troubles:
@@ -128,17 +152,20 @@ class SyncDriver:
         with self.lock:
             if self.session.wants_turn:
                 self.turn()
-            while not is_ready():
-                if self.is_closed:
-                    raise ClientClosed("the client is closed")
-                remaining = None if ends_at is None else ends_at - time.monotonic()
-                if remaining is not None and remaining <= 0:
-                    return False
-                if self._receiving_since is not None:
-                    self._wait_for_others(remaining)
-                else:
-                    self._receive(remaining)
-            return True
+            try:
+                while not is_ready():
+                    if self.is_closed:
+                        raise ClientClosed("the client is closed")
+                    remaining = None if ends_at is None else ends_at - time.monotonic()
+                    if remaining is not None and remaining <= 0:
+                        return False
+                    if self._receiving_since is not None:
+                        self._wait_for_others(is_ready, remaining)
+                    else:
+                        self._receive(remaining)
+                return True
+            finally:
+                self._hand_over()
 
     def close(self) -> None:
         with self.lock:
@@ -147,7 +174,8 @@ class SyncDriver:
             self.is_closed = True
             self.session.close()
             self._pump.close()
-            self._taken_in.notify_all()
+            for waiter in self._waiters:
+                waiter.wake()
             self._callers.wake()
             self._wake_background()
         forks.forget(self)
@@ -166,12 +194,29 @@ class SyncDriver:
             except Exception:
                 log.exception("on_error failed")
 
-    def _wait_for_others(self, remaining: float | None) -> None:
-        self._waiting_for_others += 1
+    def _wait_for_others(self, is_ready: Callable[[], bool], remaining: float | None) -> None:
+        waiter = _Waiter(is_ready)
+        self._waiters[waiter] = None
         try:
-            self._taken_in.wait(remaining)
+            # Ctrl-C may strike between any two of these calls.
+            self.lock.release()
+            waiter.wait(remaining)
         finally:
-            self._waiting_for_others -= 1
+            if not self._owns_lock():
+                self.lock.acquire()
+            self._waiters.pop(waiter, None)
+            if self._heir is waiter:
+                self._heir = None
+
+    def _hand_over(self) -> None:
+        """Where nobody receives any more, and somebody waits: one of these goes on."""
+        if self._receiving_since is not None or self._heir is not None:
+            return
+        for waiter in self._waiters:
+            if not waiter.is_woken:
+                self._heir = waiter
+                waiter.wake()
+                return
 
     def _receive(self, remaining: float | None) -> None:
         """Waits for the socket, without the lock; the background thread does what is due."""
@@ -191,8 +236,6 @@ class SyncDriver:
             self._standby_until = now_ms() + STANDBY_MS
             if self._sleeps_until > self._standby_until:
                 self._wake_background()
-            if self._waiting_for_others:
-                self._taken_in.notify_all()
         self._pump.look(readable)
         self.turn()
 

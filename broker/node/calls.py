@@ -176,10 +176,11 @@ class Calls:
 
     def next_wake_at(self) -> int | None:
         """When ``step`` is wanted next."""
-        instants = [at for at in (self.board.next_at,) if at is not None]
-        if self._forwarding is not None:
-            instants += self._forwarding.instants()
-        return min(instants, default=None)
+        at = self.board.next_at
+        if self._forwarding is None:
+            return at
+        instants = self._forwarding.instants()
+        return min(instants if at is None else [at, *instants], default=None)
 
     # The end of the broker
 

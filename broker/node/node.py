@@ -224,9 +224,10 @@ class Node:
             self._dispatch.place_consumers(federation, now)
         for replica in reception.end_silent():
             self._active[replica.slot] = replica
-        for slot, at in list(self._wakes.items()):
-            if at <= now:
-                self._wake(slot)
+        if self._wakes:
+            for slot, at in list(self._wakes.items()):
+                if at <= now:
+                    self._wake(slot)
         if self._order:
             self._order.forget_old(now)
         self._dispatch.calls.step(now)
@@ -320,17 +321,17 @@ class Node:
     def _wake_at(self) -> int | None:
         if self._active:
             return self._reception.now
-        instants = list(self._wakes.values())
-        silence_at = self._reception.sessions.next_look_at()
-        if silence_at is not None:
-            instants.append(silence_at)
-        for carrier in (self._dispatch.calls, self._transfers, self._bindings, self._hub):
-            carries_at = carrier.next_wake_at()
-            if carries_at is not None:
-                instants.append(carries_at)
+        instants = [
+            self._reception.sessions.next_look_at(),
+            self._dispatch.calls.next_wake_at(),
+            self._transfers.next_wake_at(),
+            self._bindings.next_wake_at(),
+            self._hub.next_wake_at(),
+            *self._wakes.values(),
+        ]
         if self._federation is not None:
             instants.append(self._federation.next_wake_at(self._reception.now))
-        return min(instants, default=None)
+        return min([at for at in instants if at is not None], default=None)
 
     def _write(self, ops: WriteOps, written: Written) -> int | None:
         if not ops and not written:

@@ -124,11 +124,13 @@ class Transfers:
         self._looks: dict[int, int] = {}
 
     def next_wake_at(self) -> int | None:
-        return min(self._looks.values(), default=None)
+        return min(self._looks.values()) if self._looks else None
 
     def step(self, now: int) -> None:
         """Says what was taken, and sends what may be sent."""
         self._now = now
+        if not self._active and not self._looks:
+            return
         slots = [slot for slot, replica in self._active.items() if replica.machine.outbox.lines]
         if self._looks:
             slots += [s for s, at in self._looks.items() if at <= now and s not in self._active]

@@ -282,12 +282,17 @@ def _values(name: str, header: dict[str, Any]) -> dict[str, Any]:
     values = dict(schema.defaults)
     checks = schema.checks
     for field, value in header.items():
-        if field in checks:
-            values[field] = _checked(field, checks[field], value)
-        elif field == "req":
-            values[field] = _checked(field, _POSITIVE, value)
-        elif field != "v" and field != "cmd":
-            raise BadField(f"{name} has no field {str(field)[:80]!r}")
+        field_check = checks.get(field)
+        if field_check is None:
+            if field == "v" or field == "cmd":
+                continue
+            if field != "req":
+                raise BadField(f"{name} has no field {str(field)[:80]!r}")
+            field_check = _POSITIVE
+        try:
+            values[field] = field_check(value)
+        except MsgQueueError as error:
+            raise type(error)(f"{field}: {error.text}") from None
     missing = _REQUIRED[name] - values.keys()
     if missing:
         raise BadField(f"{name} needs {', '.join(sorted(missing))}")
@@ -302,13 +307,6 @@ def _put_within(fields: dict[str, Any], frames: list[bytes]) -> model.Put:
     values = _values("put", fields)
     _take_batch(values, frames)
     return model.Put(**values)
-
-
-def _checked(field: str, field_check: check.Check, value: Any) -> Any:
-    try:
-        return field_check(value)
-    except MsgQueueError as error:
-        raise type(error)(f"{field}: {error.text}") from None
 
 
 def _take_batch(values: dict[str, Any], frames: list[bytes]) -> None:

@@ -50,6 +50,9 @@ class ChannelSockets:
         self._node: Node | None = None
         self._publish: PublishSocket | None = None
         self._raw: RawSocket | None = None
+        #: True while neither socket was used since it had nothing to say: its descriptor tells then
+        #: of whatever comes, and to ask would cost each turn of clients that use no channel.
+        self._is_quiet = False
         if publish:
             self._publish = PublishSocket(context, publish, connections_max, self._note)
         try:
@@ -73,7 +76,7 @@ class ChannelSockets:
 
     @property
     def filenos(self) -> list[int]:
-        """To be watched for input; ``follow`` and ``take_in`` make it quiet."""
+        """To be watched for input; ``note_ready`` is to hear of it."""
         sockets = [each for each in (self._publish, self._raw) if each is not None]
         return [fileno for each in sockets for fileno in (each.fileno, each.connections.fileno)]
 
@@ -98,10 +101,21 @@ class ChannelSockets:
 
     def has_input(self) -> bool:
         """To be asked right before blocking."""
+        if self._is_quiet:
+            return False
         publish, raw = self._publish, self._raw
-        return (publish is not None and publish.has_input()) or (
+        has_input = (publish is not None and publish.has_input()) or (
             raw is not None and raw.has_input()
         )
+        self._is_quiet = not has_input
+        return has_input
+
+    def note_ready(self, fileno: int) -> None:
+        """One of ``filenos`` has something to tell."""
+        self._is_quiet = False
+        for each in self.connections:
+            if each.fileno == fileno:
+                each.follow()
 
     def follow(self) -> None:
         """Takes note of connections that came and went."""
@@ -109,6 +123,8 @@ class ChannelSockets:
             each.follow()
 
     def take_in(self, now_ms: int) -> None:
+        if self._is_quiet:
+            return
         publish, raw = self._publish, self._raw
         if publish is not None and (not publish.is_drained or publish.has_input()):
             publish.receive()
@@ -117,6 +133,7 @@ class ChannelSockets:
 
     def send(self, published: Iterable[list[bytes]]) -> None:
         if self._publish is not None:
+            self._is_quiet = False
             self._publish.send(published)
 
     def close(self) -> None:

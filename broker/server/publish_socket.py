@@ -69,6 +69,8 @@ class PublishSocket:
 
     def receive(self) -> None:
         """Takes in a turn's worth of subscriptions."""
+        # A descriptor may be that of another connection by now: what has ended is told of first.
+        self.connections.follow()
         recv = self._socket.recv
         self.is_drained = False
         try:

@@ -55,6 +55,7 @@ class RawSocket:
 
     def receive(self, now_ms: int) -> None:
         """Hands a turn's worth of multiparts on; of too long a one, one frame too many."""
+        self.connections.follow()
         left = limits.TURN_BYTES_MAX
         self.is_drained = False
         try:

@@ -111,7 +111,8 @@ class Reactor:
         for source in (clients, connections, membership):
             if source is not None:
                 self._poll.register(source.fileno, select.POLLIN)
-        for fileno in [] if channels is None else channels.filenos:
+        self._channel_filenos = frozenset(() if channels is None else channels.filenos)
+        for fileno in self._channel_filenos:
             self._poll.register(fileno, select.POLLIN)
 
     def run(self) -> None:
@@ -137,8 +138,9 @@ class Reactor:
                 self._pipe.clear()
             elif fileno == self._connections.fileno:
                 self._connections.follow()
-        if self._channels is not None and ready:
-            self._channels.follow()
+            elif fileno in self._channel_filenos:
+                assert self._channels is not None
+                self._channels.note_ready(fileno)
 
     def _has_input(self) -> bool:
         if not self._clients.is_drained or self._clients.has_input():
@@ -239,6 +241,8 @@ class Reactor:
         self._watch_at = now_ms + WATCH_MS
         self._may_stall = True
         self._connections.follow()
+        if self._channels is not None:
+            self._channels.follow()
         alarm = self._watermarks.look()
         if (alarm is None) != (self._alarm is None):
             event = "puts are refused" if alarm else "puts are taken again"

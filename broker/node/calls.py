@@ -121,11 +121,16 @@ class Calls:
 
     # What ends without a command
 
-    def end_session(self, session: Session) -> None:
-        """A client of this broker, or a guest, is gone."""
+    def disconnected(self, session: Session) -> None:
+        """No other connection goes on with the calls and workers of the one that is over; those
+        that are with other brokers end with the session."""
         self.board.now = max(self.board.now, self._reception.now)
         end_session(session)
         self._hand_over()
+
+    def end_session(self, session: Session) -> None:
+        """A client of this broker, or a guest, is gone."""
+        self.disconnected(session)
         if self._forwarding is not None:
             self._forwarding.end_session(session)
 

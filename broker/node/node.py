@@ -373,6 +373,15 @@ class Node:
         if self._federation is not None:
             self._federation.excuse_silence(now)
 
+    def disconnected(self, now_ms: int, peer: bytes) -> None:
+        """The peer's connection is over.  Its session may be resumed, and keeps its messages until
+        it is silent too long; what it had to do with calls is over, for no connection takes any
+        of that over from another."""
+        self._reception.now = max(self._reception.now, now_ms)
+        session = self._reception.sessions.of_peer(peer)
+        if session is not None:
+            self._dispatch.calls.disconnected(session)
+
     def unreachable(self, now_ms: int, peer: bytes, reason: str) -> None:
         """The peer is gone or takes no more: its session ends."""
         self._reception.now = max(self._reception.now, now_ms)

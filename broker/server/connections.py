@@ -60,6 +60,8 @@ class Connections:
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._forgotten = forgotten
+        #: Hears of each peer whose connection is over; what it sent before may still be unread.
+        self.note_gone: Callable[[bytes], None] = lambda _peer: None
         #: Peers that delivered something since the last ``cut_unread``.
         self.heard: set[bytes] = set()
         self._max = connections_max
@@ -162,6 +164,7 @@ class Connections:
         if connection is not None and connection.peer is not None:
             self._fd_of.pop(connection.peer, None)
             self.heard.discard(connection.peer)
+            self.note_gone(connection.peer)
 
     def _cut(self, fd: int, connection: _Connection) -> bool:
         """Shuts the connection down, unless the descriptor has become another's meanwhile."""

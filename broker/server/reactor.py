@@ -10,6 +10,7 @@ node's; this module owns when they are asked for.  Its laws:
   time, so that a pause is never taken for the silence of others, and a tenure that ran out
   meanwhile is known before anything is done for clients.
 - What goes to other brokers leaves before this one waits for its disk.
+- A connection that is over is told to the node when all that came over it was taken in.
 - An error of the disk leaves ``run`` at once; nothing is sent after it.
 """
 
@@ -99,6 +100,9 @@ class Reactor:
             *([] if channels is None else channels.counters),
         )
         self._schedules = Schedules(node)
+        #: Peers whose connections are over, as far as the node has not been told.
+        self._gone: list[bytes] = []
+        connections.note_gone = self._gone.append
         self._scanned_bytes = 0
         self._alarm: str | None = None
         self._is_held = False
@@ -160,6 +164,8 @@ class Reactor:
             return
         self._ending.advance(now_ms)
         now_ms = self._take_in(now_ms)
+        if self._gone and self._clients.is_drained:
+            self._tell_gone(now_ms)
         self._act(now_ms)
         if now_ms >= self._watch_at:
             self._watch(now_ms)
@@ -230,6 +236,11 @@ class Reactor:
     def _tell_durable(self, now_ms: int) -> None:
         self._told = self._committer.durable
         self._node.synced(now_ms, self._told)
+
+    def _tell_gone(self, now_ms: int) -> None:
+        for peer in self._gone:
+            self._node.disconnected(now_ms, peer)
+        self._gone.clear()
 
     def _end_sessions(self, now_ms: int, failed: dict[bytes, str]) -> None:
         for peer, reason in failed.items():

@@ -39,7 +39,8 @@ def handle(request: Request) -> Any:
 
 def main() -> None:
     address, service, *rest = sys.argv[1:]
-    with Client(address, session_timeout=2.0) as mq:
+    # Much longer than a test waits: that a worker is gone must be seen by its connection.
+    with Client(address, session_timeout=300.0) as mq:
         concurrency = int(rest[0]) if rest else 1
         with mq.serve(service, handle, concurrency=concurrency) as server:
             print("serving", flush=True)

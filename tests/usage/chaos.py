@@ -5,6 +5,7 @@ The points lie between lines of the file that the programs write, so nothing her
 
 from __future__ import annotations
 
+import math
 import random
 import signal
 import subprocess
@@ -22,14 +23,25 @@ DEADLINE_S = 90.0
 
 
 class Programs:
-    """Keeps one process of each name running, whatever becomes of it."""
+    """Keeps one process of each name running, whatever becomes of it.
 
-    def __init__(self, broker: BrokerProcess, directory: Path, names: list[str], seed: int) -> None:
+    ``lines_max`` is how many lines there are at least when all the work is done: nobody waits for more.
+    """
+
+    def __init__(
+        self,
+        broker: BrokerProcess,
+        directory: Path,
+        names: list[str],
+        seed: int,
+        lines_max: float = math.inf,
+    ) -> None:
         self.broker = broker
         self.directory = directory
         self.random = random.Random(seed)
         self.done: Counter[str] = Counter()
         self._names = names
+        self._lines_max = lines_max
         self._processes = [self._start(name) for name in names]
 
     def __enter__(self) -> Self:
@@ -96,7 +108,7 @@ class Programs:
 
     def _wait_for_lines(self, count: int) -> None:
         """So many more."""
-        seen = len(self.lines) + count
+        seen = min(len(self.lines) + count, self._lines_max)
         wait_until(lambda: len(self.lines) >= seen, f"{seen} lines", deadline_s=DEADLINE_S)
 
     def _pick(self) -> int:

@@ -37,7 +37,7 @@ def test_workers_that_are_killed_leave_no_message_undone(
     broker: BrokerProcess, mq: Client, tmp_path: Path, seed: int
 ) -> None:
     mq.queue("jobs").put_many(list(NUMBERS)).wait(10)
-    with Programs(broker, tmp_path, ["work"] * 3, seed) as programs:
+    with Programs(broker, tmp_path, ["work"] * 3, seed, 2 * len(NUMBERS)) as programs:
         programs.harm({"kill": 4, "pause": 1, "terminate": 2, "kill_broker": 1}, step=100)
         programs.run_until(lambda: is_empty(mq, "jobs"), "all jobs are done")
         programs.end()
@@ -49,7 +49,7 @@ def test_workers_that_end_in_order_do_everything_once(
     broker: BrokerProcess, mq: Client, tmp_path: Path
 ) -> None:
     mq.queue("jobs").put_many(list(NUMBERS)).wait(10)
-    with Programs(broker, tmp_path, ["work"] * 3, 1) as programs:
+    with Programs(broker, tmp_path, ["work"] * 3, 1, 2 * len(NUMBERS)) as programs:
         programs.harm({"terminate": 8}, step=100)
         programs.run_until(lambda: is_empty(mq, "jobs"), "all jobs are done")
         programs.end()
@@ -63,7 +63,9 @@ def test_a_pipeline_makes_each_output_once(
     broker: BrokerProcess, mq: Client, tmp_path: Path, seed: int
 ) -> None:
     mq.queue("numbers").put_many(list(NUMBERS)).wait(10)
-    with Programs(broker, tmp_path, ["square", "square", "negate"], seed) as programs:
+    with Programs(
+        broker, tmp_path, ["square", "square", "negate"], seed, 2 * len(NUMBERS)
+    ) as programs:
         programs.harm({"kill": 5, "pause": 1, "terminate": 1, "kill_broker": 1}, step=120)
         programs.run_until(
             lambda: is_empty(mq, "numbers") and is_empty(mq, "squares"), "all numbers are through"
@@ -82,7 +84,7 @@ def test_a_payment_is_booked_once(
     db.execute("INSERT INTO account VALUES (0)")
     db.commit()
     mq.queue("payments").put_many(list(NUMBERS)).wait(10)
-    with Programs(broker, tmp_path, ["pay"] * 3, seed) as programs:
+    with Programs(broker, tmp_path, ["pay"] * 3, seed, len(NUMBERS)) as programs:
         # None is stopped: in its transaction it would hold the lock of the database that all need.
         programs.harm({"kill": 6, "terminate": 2, "kill_broker": 1}, step=50)
         programs.run_until(lambda: is_empty(mq, "payments"), "all payments are done")

@@ -25,7 +25,7 @@ DEADLINE_S = 90.0
 class Programs:
     """Keeps one process of each name running, whatever becomes of it.
 
-    ``lines_max`` is how many lines there are at least when all the work is done: nobody waits for more.
+    ``lines_max`` is how many lines all the work gives at least: nobody waits for more.
     """
 
     def __init__(

@@ -28,6 +28,10 @@ from broker.node.replicas import Replicas
 RequireActing = Callable[[Replica, Command], None]
 
 
+#: What there is most of.
+_ON_THE_WAY = (commands.Call, commands.Answer)
+
+
 class Calls:
     """``require_replica`` opens a slot of a broker that is alone."""
 
@@ -54,8 +58,11 @@ class Calls:
 
     # From clients
 
-    def take(self, session: Session, command: Command, frames: list[bytes]) -> None:
-        """A command of a client; raises what it is refused with."""
+    def take(self, session: Session, command: Command, frames: list[bytes]) -> bool:
+        """A command of a client; raises what it is refused with.
+
+        True when it has touched nothing but calls of a slot that is open.
+        """
         if self._reception.draining and isinstance(command, commands.Call | commands.Serve):
             raise ShuttingDown("this broker is shutting down")
         slot = self._slot_of(session, command)
@@ -63,15 +70,16 @@ class Calls:
         forwarding = self._forwarding
         if forwarding is None:
             self._carry_out(replica or self._require_replica(slot), session, command)
-            return
+            return replica is not None and isinstance(command, _ON_THE_WAY)
         if replica is None or not replica.machine.is_serving or _is_placed(session, command):
             forwarding.forward(session, command, frames, slot, self._reception.now)
-            return
+            return False
         if isinstance(command, commands.Serve):
             forwarding.require_free(session, command.worker)
         elif isinstance(command, commands.Call):
             self._require_acting(replica, command)
         self._carry_out(replica, session, command)
+        return False
 
     def take_of_guest(self, guest: Session, command: Command) -> None:
         """A command that another broker forwards; it is never passed on once more."""

@@ -58,24 +58,28 @@ class Dispatch:
             reception, replicas, federation, self._require_replica, self._require_acting, now
         )
 
-    def take(self, now_ms: int, peer: bytes, frames: list[bytes]) -> None:
-        """Takes one multipart; whatever it holds, the answer is a reply and never an exception."""
+    def take(self, now_ms: int, peer: bytes, frames: list[bytes]) -> bool:
+        """Takes one multipart; whatever it holds, the answer is a reply and never an exception.
+
+        True when it has touched nothing but calls that are under way here.
+        """
         reception = self._reception
         reception.now = max(reception.now, now_ms)
         try:
             command = decode_command(frames)
         except Malformed as bad:
             reception.refuse_malformed(peer, bad)
-            return
+            return False
         try:
             if len(peer) != 5 or peer[0]:
                 raise RoutingIdNotAllowed("a routing id is the broker's to choose")
-            self._handle(peer, command, frames)
+            return self._handle(peer, command, frames)
         except ProcessError:
             # A failed disk is no client's mistake: it ends the process.
             raise
         except MsgQueueError as error:
             self._refuse(peer, command, error)
+        return False
 
     def _refuse(self, peer: bytes, command: commands.Command, error: MsgQueueError) -> None:
         if isinstance(error, QueueFull) and isinstance(command, commands.Put):
@@ -93,7 +97,7 @@ class Dispatch:
             order.note_refused(command.producer, line_of(command), command.seq, now)
         self._reception.refuse(peer, command, error)
 
-    def _handle(self, peer: bytes, command: commands.Command, frames: list[bytes]) -> None:
+    def _handle(self, peer: bytes, command: commands.Command, frames: list[bytes]) -> bool:
         reception = self._reception
         kind = type(command)
         session = reception.sessions.of_peer(peer)
@@ -105,14 +109,13 @@ class Dispatch:
         handler = reception.handlers.get(kind)
         if handler is not None:
             handler(peer, session, command)
-            return
+            return False
         assert session is not None
         if kind in SERVICE_HANDLERS:
-            self.calls.take(session, command, frames)
-            return
+            return self.calls.take(session, command, frames)
         if isinstance(command, commands.Stats) and command.queue is None:
             self._census.handle_all_stats(peer, session, command)
-            return
+            return False
         reception.require_open(kind)
         self._require_turn(command)
         slot = self._slot_of(session, command)
@@ -123,11 +126,12 @@ class Dispatch:
             if found is None or not found.machine.is_serving or self._is_placed(session, command):
                 federation = self._federation
                 federation.forwarding.forward(session, command, frames, slot, reception.now)
-                return
+                return False
             if isinstance(command, commands.Consume):
                 self._federation.forwarding.require_free(session, command.consumer)
             replica = found
         self._carry_out(replica, session, command)
+        return False
 
     def take_inner(self, session: Session, command: InnerCommand) -> None:
         """A command of this broker's own, for a slot here or elsewhere."""

@@ -20,8 +20,6 @@ import msgpack
 
 from broker.cluster.view import Change, ClusterView, Swap, SwapAnswer
 from broker.core.session import Session
-from broker.core.timing.schedules import Scheduled, note_schedule, put_scheduled, schedules_of
-from broker.errors import NotPrimary
 from broker.model.replies import Reply
 from broker.node.bindings import BindingCarrier
 from broker.node.census import Census
@@ -32,12 +30,13 @@ from broker.node.guests import GUEST
 from broker.node.inner_client import INNER_PEER, InnerClient
 from broker.node.put_order import PutOrder
 from broker.node.reception import Reception
+from broker.node.recurring import Recurring
 from broker.node.replica import Replica
 from broker.node.replicas import Replicas
 from broker.node.settings import NodeSettings
-from broker.node.stepping_down import dismiss_getters
+from broker.node.suspended import Suspended
 from broker.node.transfers import Transfers
-from broker.node.turn import Turn, Unsynced, Written
+from broker.node.turn import Turn, Unsynced, Written, earlier
 from broker.protocol.commands import VERSION
 from broker.storage.store import Store, WriteOps
 
@@ -56,8 +55,9 @@ class Node:
         self._active: dict[int, Replica] = {r.slot: r for r in self._replicas}
         self._wakes: dict[int, int] = {}
         self._packer = msgpack.Packer()
-        #: Slots that stopped to act: since when.
-        self._suspended: dict[int, int] = {}
+        self._suspended = Suspended(self._reception)
+        #: When more than calls is to be looked at; None while that is in this turn.
+        self._whole_turn_at: int | None = None
         self._federation: Federation | None = None
         if settings.cluster:
             federation = Federation(
@@ -88,6 +88,7 @@ class Node:
         self._reception.sessions.add_inner(inner.session)
         self._transfers = Transfers(self._replicas, self._active, inner, self._may_act)
         self._bindings = BindingCarrier(self._replicas, self._active, inner, self._may_act)
+        self.recurring = Recurring(self._replicas, self._active, self._may_act, self._advance)
         self._hub = Hub(self._reception, self._replicas, self._federation, inner)
 
     @classmethod
@@ -127,15 +128,22 @@ class Node:
 
     def receive(self, now_ms: int, peer: bytes, frames: list[bytes]) -> None:
         """Takes a client's multipart; the answer is a reply and never an exception."""
-        self._dispatch.take(now_ms, peer, frames)
+        if not self._dispatch.take(now_ms, peer, frames):
+            self._whole_turn_at = None
+
+    def _advance(self, now_ms: int) -> None:
+        """Whatever comes by another way than ``receive`` wants a whole turn."""
+        self._reception.now = max(self._reception.now, now_ms)
+        self._whole_turn_at = None
 
     def note_subscription(self, topic: bytes, on: bool) -> None:
         """A connection of the XPUB subscribes a prefix of topics, or gives it up."""
+        self._advance(self._reception.now)
         self._hub.note_subscription(topic, on)
 
     def receive_raw(self, now_ms: int, frames: list[bytes]) -> None:
         """Takes a raw publisher's multipart; what is none is counted."""
-        self._reception.now = max(self._reception.now, now_ms)
+        self._advance(now_ms)
         self._hub.raw.receive(frames)
 
     def _take_of_guest(self, guest: Session, frames: list[bytes]) -> None:
@@ -145,7 +153,7 @@ class Node:
 
     def receive_link(self, now_ms: int, frames: list[bytes]) -> None:
         """Takes one multipart of another broker; one that is none is counted and dropped."""
-        self._reception.now = max(self._reception.now, now_ms)
+        self._advance(now_ms)
         if self._federation is not None:
             self._federation.receive(self._reception.now, frames)
 
@@ -181,36 +189,8 @@ class Node:
 
     def _require_federation(self, now_ms: int) -> Federation:
         assert self._federation is not None, "a broker that is alone has no coordinator"
-        self._reception.now = max(self._reception.now, now_ms)
+        self._advance(now_ms)
         return self._federation
-
-    # Recurring schedules
-
-    def schedules(self, now_ms: int) -> list[Scheduled]:
-        """Those of the slots that this broker serves and acts for."""
-        found: list[Scheduled] = []
-        for replica in self._replicas:
-            if replica.machine.is_serving and self._may_act(replica, now_ms):
-                replica.machine.log.advance_time(now_ms)
-                before = replica.log.last_lsn
-                found += schedules_of(replica.machine)
-                if replica.log.last_lsn > before:
-                    self._active[replica.slot] = replica
-        return found
-
-    def put_scheduled(self, now_ms: int, scheduled: Scheduled, at: int) -> None:
-        """Puts a schedule's message for one instant, once; raises what refuses it for now."""
-        replica = self._replicas.find(scheduled.slot)
-        assert replica is not None
-        replica.machine.log.advance_time(now_ms)
-        self._active[replica.slot] = replica
-        put_scheduled(replica.machine, scheduled.queue, scheduled.name, at)
-
-    def note_schedule(self, scheduled: Scheduled, next_at: int, error: str) -> None:
-        """What the stats of its queue say of a schedule."""
-        replica = self._replicas.find(scheduled.slot)
-        assert replica is not None
-        note_schedule(replica.machine, scheduled, next_at, error)
 
     # Turns
 
@@ -218,6 +198,9 @@ class Node:
         """Does what is due, serves takers, writes the turn's rows, gives what may leave now."""
         reception = self._reception
         reception.now = now = max(reception.now, now_ms)
+        calls = self._dispatch.calls
+        if self._whole_turn_at is not None and now < self._whole_turn_at:
+            return self._finish_calls(self._whole_turn_at, now)
         federation = self._federation
         if federation is not None:
             federation.step(now)
@@ -230,7 +213,7 @@ class Node:
                     self._wake(slot)
         if self._order:
             self._order.forget_old(now)
-        self._dispatch.calls.step(now)
+        calls.step(now)
         self._transfers.step(now)
         self._bindings.step(now)
         ops = federation.ops if federation is not None else WriteOps()
@@ -248,8 +231,18 @@ class Node:
         if federation is None:
             sync = self._write(ops, written)
             published = self._hub.take_published()
-            return Turn(self._encode(replies), sync, self._wake_at(), published=published)
+            sends = self._encode(replies)
+            self._whole_turn_at = wake_at = self._wake_at()
+            return Turn(sends, sync, earlier(wake_at, calls.next_wake_at()), published=published)
         return self._finish_federated(federation, replies, active, written, now)
+
+    def _finish_calls(self, whole_turn_at: int, now: int) -> Turn:
+        """The turn of a broker alone to which nothing but calls and answers came: nothing else is
+        due.  A call waits for two turns, and most of what a whole one does is to look around."""
+        calls = self._dispatch.calls
+        calls.step(now)
+        sends = self._encode(self._reception.take_replies())
+        return Turn(sends, None, earlier(whole_turn_at, calls.next_wake_at()))
 
     def _finish_federated(
         self,
@@ -271,7 +264,8 @@ class Node:
         federation.forwarding.raw = []
         links = federation.gather(now, active)
         swaps, published = federation.steering.take_swaps(), self._hub.take_published()
-        return Turn(sends, sync, self._wake_at(), links, swaps, published)
+        wake_at = earlier(self._wake_at(), self._dispatch.calls.next_wake_at())
+        return Turn(sends, sync, wake_at, links, swaps, published)
 
     def _wake(self, slot: int) -> None:
         replica = self._replicas.find(slot)
@@ -283,7 +277,7 @@ class Node:
         may_act = True
         if self._federation is not None:
             may_act = self._federation.may_act(replica, now)
-            self._suspend(replica, may_act, now)
+            self._suspended.note(replica, may_act, now)
         may_act = may_act and not self._reception.draining
         lsn = replica.turn(ops, self._settings, now, may_act)
         if replica.machine.awake and may_act:
@@ -297,20 +291,6 @@ class Node:
             federation is None or federation.may_act(replica, now)
         )
 
-    def _suspend(self, replica: Replica, may_act: bool, now: int) -> None:
-        """R4: while a primary may not act, leases stand still and waiting gets are refused."""
-        if replica.machine.is_serving and not may_act:
-            if replica.slot not in self._suspended:
-                self._suspended[replica.slot] = now
-                for queue in replica.machine.queues.values():
-                    dismiss_getters(queue, self._reception, NotPrimary("the slot stands still"))
-            return
-        since = self._suspended.pop(replica.slot, None)
-        if since is not None and may_act:
-            for queue in replica.machine.queues.values():
-                queue.leases.prolong(now - since)
-                replica.machine.wake(queue)
-
     def _set_wake(self, replica: Replica, may_act: bool) -> None:
         at = replica.next_wake_at(may_act)
         if at:
@@ -319,11 +299,11 @@ class Node:
             self._wakes.pop(replica.slot, None)
 
     def _wake_at(self) -> int | None:
+        """When anything but a call is due."""
         if self._active:
             return self._reception.now
         instants = [
             self._reception.sessions.next_look_at(),
-            self._dispatch.calls.next_wake_at(),
             self._transfers.next_wake_at(),
             self._bindings.next_wake_at(),
             self._hub.next_wake_at(),
@@ -344,7 +324,7 @@ class Node:
 
     def synced(self, now_ms: int, token: int) -> None:
         """All rows up to ``token`` are durable: commit, apply, and let the answers go."""
-        self._reception.now = max(self._reception.now, now_ms)
+        self._advance(now_ms)
         for replica, mark in self._unsynced.take(token):
             replica.become_durable(mark)
             self._active[replica.slot] = replica
@@ -367,7 +347,8 @@ class Node:
 
     def excuse_silence(self, now_ms: int) -> None:
         """This process was paused: nobody's silence until now counts against him."""
-        self._reception.now = now = max(self._reception.now, now_ms)
+        self._advance(now_ms)
+        now = self._reception.now
         for session in self._reception.sessions:
             session.heard_at = now
         if self._federation is not None:
@@ -377,14 +358,14 @@ class Node:
         """The peer's connection is over.  Its session may be resumed, and keeps its messages until
         it is silent too long; what it had to do with calls is over, for no connection takes any
         of that over from another."""
-        self._reception.now = max(self._reception.now, now_ms)
+        self._advance(now_ms)
         session = self._reception.sessions.of_peer(peer)
         if session is not None:
             self._dispatch.calls.disconnected(session)
 
     def unreachable(self, now_ms: int, peer: bytes, reason: str) -> None:
         """The peer is gone or takes no more: its session ends."""
-        self._reception.now = max(self._reception.now, now_ms)
+        self._advance(now_ms)
         session = self._reception.sessions.of_peer(peer)
         if session is not None:
             self._reception.count("sessions_unreachable")
@@ -392,11 +373,12 @@ class Node:
 
     def set_alarm(self, reason: str | None) -> None:
         """While a reason stands, puts are refused with it; settles and deliveries go on."""
+        self._advance(self._reception.now)
         self._reception.set_alarm(reason)
 
     def begin_drain(self, now_ms: int) -> None:
         """No new work from now on; what was proposed is finished and answered."""
-        self._reception.now = max(self._reception.now, now_ms)
+        self._advance(now_ms)
         self._reception.begin_drain()
 
     def close(self, now_ms: int) -> list[tuple[bytes, list[bytes]]]:

@@ -62,3 +62,10 @@ class Unsynced:
             self.bytes -= rows.bytes
             durable += rows.written
         return durable
+
+
+def earlier(one: int | None, other: int | None) -> int | None:
+    """The first of two instants; None for never."""
+    if one is None or other is None:
+        return one if other is None else other
+    return min(one, other)

@@ -42,7 +42,7 @@ class Schedules:
     def look(self, now_ms: int) -> None:
         """Puts what is due; called a few times a second."""
         clocks: dict[_Key, _Clock] = {}
-        for scheduled in self._node.schedules(now_ms):
+        for scheduled in self._node.recurring.schedules(now_ms):
             recurring = scheduled.recurring
             key = (*scheduled[:4], recurring.cron, recurring.zone)
             clock = clocks[key] = self._clocks.get(key) or _Clock(scheduled.last_at)
@@ -65,7 +65,7 @@ class Schedules:
         cron, zone = scheduled.recurring.cron, scheduled.recurring.zone
         due_at = latest_until(cron, zone, now_ms)
         if due_at is not None and due_at > clock.last_at:
-            self._node.put_scheduled(now_ms, scheduled, due_at)
+            self._node.recurring.put_scheduled(now_ms, scheduled, due_at)
             clock.last_at = due_at
         clock.next_at = next_after(cron, zone, now_ms)
 
@@ -75,4 +75,4 @@ class Schedules:
             log_event(_log, logging.WARNING, "schedule is not put", **where, reason=error)
         clock.error = error
         told = scheduled._replace(last_at=clock.last_at)
-        self._node.note_schedule(told, clock.next_at or 0, error)
+        self._node.recurring.note_schedule(told, clock.next_at or 0, error)

@@ -209,13 +209,13 @@ def test_its_schedules_put_once_and_begin_anew_with_the_reign(rig: NodeRig) -> N
     schedule = {"cron": "* * * * *", "zone": "UTC", "body": "tick"}
     rig.ask(PEER, "update", queue="q", settings={"schedules": {"s": schedule}})
     at = rig.now + 60 * SECOND
-    assert [each.last_at for each in rig.node.schedules(rig.now)] == [rig.now]
+    assert [each.last_at for each in rig.node.recurring.schedules(rig.now)] == [rig.now]
     rig.pass_time(60 * SECOND)
     for _ in range(2):
-        [scheduled] = rig.node.schedules(rig.now)
-        rig.node.put_scheduled(rig.now, scheduled, at)
+        [scheduled] = rig.node.recurring.schedules(rig.now)
+        rig.node.recurring.put_scheduled(rig.now, scheduled, at)
         rig.run()
     assert rig.get("q").bodies() == [b"tick"]
     come_back(rig)
-    [scheduled] = rig.node.schedules(rig.now)
+    [scheduled] = rig.node.recurring.schedules(rig.now)
     assert scheduled.last_at == rig.now

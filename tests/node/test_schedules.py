@@ -25,13 +25,13 @@ SETTINGS = {"schedules": {"s": SCHEDULE}}
 
 
 def scheduled(rig: NodeRig) -> Scheduled:
-    [found] = rig.node.schedules(rig.now)
+    [found] = rig.node.recurring.schedules(rig.now)
     rig.run()
     return found
 
 
 def put(rig: NodeRig, at: int) -> None:
-    rig.node.put_scheduled(rig.now, scheduled(rig), at)
+    rig.node.recurring.put_scheduled(rig.now, scheduled(rig), at)
     rig.run()
 
 
@@ -77,7 +77,7 @@ def test_an_instant_is_put_once_over_a_crash(one: NodeRig) -> None:
 
 def test_what_was_not_on_the_disk_is_put_again_after_the_crash(one: NodeRig) -> None:
     began = scheduled(one).last_at
-    one.node.put_scheduled(one.now, scheduled(one), began + 60_000)
+    one.node.recurring.put_scheduled(one.now, scheduled(one), began + 60_000)
     one.turn()
     one.crash()
     one.hello()
@@ -105,7 +105,11 @@ def test_another_clock_begins_anew(one: NodeRig) -> None:
 
 
 def test_only_the_primary_puts_and_the_next_one_goes_on(cluster: ClusterRig) -> None:
-    assert [len(broker.node.schedules(broker.now)) for broker in cluster.living] == [1, 0, 0]
+    assert [len(broker.node.recurring.schedules(broker.now)) for broker in cluster.living] == [
+        1,
+        0,
+        0,
+    ]
     first = cluster["a"]
     put(first, first.now + 1)
     last_at = scheduled(first).last_at

@@ -25,6 +25,7 @@ from bench.rows import (
     features,
     join,
     latency,
+    names,
     throughput,
     transient,
 )
@@ -35,7 +36,7 @@ ROWS = (
     *("all", "throughput", "latency", "backlog", "paired", "features", "due", "keyed", "selector"),
     "transient",
     *("cluster", "join", "failover"),
-    *("fanout", "calls"),
+    *("fanout", "names", "calls"),
 )
 
 
@@ -72,7 +73,7 @@ def _run(arguments: argparse.Namespace) -> None:
 def _contenders(arguments: argparse.Namespace) -> Sequence[Contender]:
     if arguments.row in {"join", "failover"}:
         return [MsgQueueCluster()]
-    if arguments.row in {"fanout", "calls"}:
+    if arguments.row in {"fanout", "names", "calls"}:
         # Their contenders are their own.
         return [MsgQueue()]
     if arguments.row == "cluster":
@@ -92,7 +93,10 @@ def _measure(arguments: argparse.Namespace, settings: Settings) -> Sequence[Tabl
     if arguments.row == "selector":
         return choice.measure_selector(settings)
     if arguments.row == "fanout":
-        return fanout.measure(settings, arguments.only)
+        more = [] if arguments.only else [names.measure(settings)]
+        return [*fanout.measure(settings, arguments.only), *more]
+    if arguments.row == "names":
+        return [names.measure(settings)]
     if arguments.row == "calls":
         return calling.measure(settings, arguments.only)
     if arguments.row == "transient":

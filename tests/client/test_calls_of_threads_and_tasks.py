@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from functools import partial
 
 import pytest
 
+from broker.client import sync_driver
 from patterns import AsyncClient, Client, ClientClosed, HandlerFailed, Request, WaitTimeout
 from tests.client.faults import ignore
 from tests.client.scripted_broker import ScriptedBroker
@@ -26,6 +28,39 @@ def test_many_threads_call_over_one_client_and_each_gets_its_own(broker: Scripte
                 assert mq.call("echo", body, timeout=60).raw == body
 
         run_all(*[partial(work, thread) for thread in range(8)])
+
+
+def test_only_those_threads_wake_whose_answer_has_come(
+    broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wakes: list[object] = []
+    wake = sync_driver._Waiter.wake
+
+    def count(waiter: sync_driver._Waiter) -> None:
+        wakes.append(waiter)
+        wake(waiter)
+
+    monkeypatch.setattr(sync_driver._Waiter, "wake", count)
+    with Client(broker.address) as mq, Client(broker.address) as worker:
+        worker.serve("echo", lambda request: request.raw)
+        broker.faults.append(ignore("call", times=8))
+
+        def wait() -> None:
+            with pytest.raises(ClientClosed):
+                mq.call("echo", timeout=60)
+
+        threads = [threading.Thread(target=wait) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: len(broker.commands("call")) == 8, "all of them wait")
+        wakes.clear()
+        for _ in range(50):
+            mq.call("echo", b"x", timeout=60)
+        # Its own, and that of the one which receives in its place.
+        assert len(wakes) <= 2 * 50
+        mq.close()
+        for thread in threads:
+            thread.join()
 
 
 def test_threads_call_and_serve_over_one_client(broker: ScriptedBroker) -> None:

@@ -32,7 +32,7 @@ class MsgQueueThreads:
 
     name: str = "MsgQueue, Client"
     kind: str = "ours"
-    client: str = "call and serve; a thread a caller"
+    client: str = "call and serve; a thread a caller, four a worker"
 
     def missing(self) -> str:
         """Name what this working tree does not have yet."""
@@ -48,10 +48,10 @@ class MsgQueueThreads:
 
     @contextmanager
     def open_worker(self, port: int) -> Iterator[Work]:
-        """Yield a worker with one place."""
+        """Yield a worker with four threads."""
         from patterns import Client
 
-        with Client(BROKER.addresses(port)) as mq, mq.serve(SERVICE, _echo):
+        with Client(BROKER.addresses(port)) as mq, mq.serve(SERVICE, _echo, concurrency=4):
             yield _wait
 
     @contextmanager
@@ -73,7 +73,7 @@ class MsgQueueTasks:
 
     name: str = "MsgQueue, AsyncClient"
     kind: str = "ours"
-    client: str = "call and serve; a task a caller"
+    client: str = "call and serve; a task a caller, 16 a worker"
 
     def missing(self) -> str:
         """Name what this working tree does not have yet."""

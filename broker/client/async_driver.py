@@ -36,7 +36,7 @@ class AsyncDriver:
         self._links = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0
-        self._goes_on = False
+        self._is_turn_due = False
         #: All who wait, for the end of the client.
         self._closing = Waiters()
         forks.watch(self)
@@ -58,9 +58,22 @@ class AsyncDriver:
             self._follow()
         self._set_timer()
         if not self._pump.is_dry:
-            self._go_on()
+            self.turn_soon()
         if self.session.troubles:
             self._loop.call_soon(self._tell_troubles)
+
+    def turn_soon(self) -> None:
+        """A turn when all tasks that can go on have done so: what they send leaves together."""
+        if self._is_turn_due:
+            return
+        self._is_turn_due = True
+
+        def take_turn() -> None:
+            self._is_turn_due = False
+            if not self.is_closed:
+                self.turn()
+
+        self._loop.call_soon(take_turn)
 
     def soon(self) -> None:
         """Something is to be done after a while."""
@@ -76,12 +89,14 @@ class AsyncDriver:
         ends_at = None if timeout is None else self._loop.time() + timeout
         while True:
             self.require_open()
-            self.turn()
-            if is_ready():
-                return True
             remaining = None if ends_at is None else ends_at - self._loop.time()
             if remaining is not None and remaining <= 0:
-                return False
+                self.turn()
+                return is_ready()
+            if self.session.wants_turn:
+                self.turn_soon()
+            if is_ready():
+                return True
             await self._news(waiters, remaining)
 
     def close(self) -> None:
@@ -140,19 +155,6 @@ class AsyncDriver:
         self._timer = None
         if not self.is_closed:
             self.turn()
-
-    def _go_on(self) -> None:
-        """Others have their turn in between."""
-        if self._goes_on:
-            return
-        self._goes_on = True
-
-        def go_on() -> None:
-            self._goes_on = False
-            if not self.is_closed:
-                self.turn()
-
-        self._loop.call_soon(go_on)
 
     def _tell_troubles(self) -> None:
         while self.session.troubles:

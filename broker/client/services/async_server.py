@@ -143,7 +143,7 @@ class AsyncServer:
             raise
         finally:
             if not calls.is_closed:
-                calls.turn()
+                calls.turn_soon()
 
     async def _stream(self, request: Request, parts: AsyncIterator[Any] | Iterator[Any]) -> None:
         calls, worker = self._calls, self._worker

@@ -98,6 +98,8 @@ class AsyncMemoryCalls(AsyncCalls):
         self._passing.is_used()
         self._run()
 
+    turn_soon = turn
+
     def soon(self) -> None:
         """Whoever asks next lets everyone do what is due."""
         self._passing.is_used()
